@@ -1,0 +1,64 @@
+# One way in for people and for CI. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-deps
+HOME_DIR := $(or $(READMISSION_HOME),.readmission)
+
+# Without compiled bytecode every start of MLflow takes five seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help run stack doctor test check format bench-pipeline lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+run: $(VENV)/run.stamp ## start everything; train first if no model is in production
+	@$(BIN)/readmission run
+
+stack: $(VENV)/run.stamp ## start PostgreSQL, S3 and MLflow only
+	@$(BIN)/readmission stack
+
+doctor: $(VENV)/run.stamp ## say what is running, what is missing, what to do
+	@$(BIN)/readmission doctor
+
+test: $(VENV)/dev.stamp check ## check and test everything
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/dev.stamp ## rewrite the source in house style
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench-pipeline: $(VENV)/run.stamp ## measure the pipeline against bare fits (half an hour)
+	@$(BIN)/python -m benchmarks.pipeline
+
+lock: $(VENV)/dev.stamp ## renew the hash-pinned requirements
+	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/run.in -o requirements/run.txt
+	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
+
+clean: ## remove all local state: data, databases, models, credentials
+	@if [ -e "$(HOME_DIR)/stack.lock" ] && ! flock -n "$(HOME_DIR)/stack.lock" true; then \
+		echo "The stack is running: stop it with Ctrl-C where it was started, then try again" >&2; exit 3; fi
+	@rm -rf "$(HOME_DIR)"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Building the environment in $(VENV) (some minutes, once) ..."
+	@$(PIP) -q --require-hashes -r requirements/run.txt
+	@$(PIP) -q --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	@$(PIP) -q --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,204 @@
+"""The command line: ``readmission ...``. Exit codes: 0 done, 2 bad input, 3 a service is down, 130 interrupted."""
+
+import os
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from readmission.errors import BadInputError, ReadmissionError
+from readmission.settings import load_settings
+
+if TYPE_CHECKING:
+    from readmission.results import Options
+
+INTERRUPTED = 130
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+pipeline_app = typer.Typer(no_args_is_help=True, help="Train, compare and publish models.")
+app.add_typer(pipeline_app, name="pipeline")
+
+
+class Split(StrEnum):
+    """What stays in one part."""
+
+    PATIENT = "patient"
+    ENCOUNTER = "encounter"
+
+
+class Stage(StrEnum):
+    """The stages, in their order."""
+
+    DOWNLOAD = "download"
+    SPLIT = "split"
+    STORE = "store"
+    CLEAN = "clean"
+    PLAN = "plan"
+    TRAIN = "train"
+    SELECT = "select"
+    PUBLISH = "publish"
+
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="A path, URL, gdrive://ID, s3://bucket/key or synthetic:ROWS. Default: READMISSION_DATA, else UCI."
+    ),
+]
+BatchSize = Annotated[int | None, typer.Option(help="Rows per training batch. Default: 15000.")]
+Batches = Annotated[int | None, typer.Option(help="Number of training batches, instead of their size.")]
+SplitBy = Annotated[Split, typer.Option(help="What stays in one part.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Draw a fresh split, for an experiment. Default: patients keep theirs (42).")
+]
+Models = Annotated[str | None, typer.Option(help="Model types, separated by commas. Default: all four.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON summary as the last line of standard output.")]
+ExecutionName = Annotated[str | None, typer.Option(help="The execution that a stage belongs to. Default: the latest.")]
+
+
+@app.command()
+def run(
+    data: Data = None,
+    batch_size: BatchSize = None,
+    batches: Batches = None,
+    split: SplitBy = Split.PATIENT,
+    seed: Seed = None,
+    models: Models = None,
+) -> None:
+    """Start everything on this machine; train first if no model is in production. Ctrl-C stops everything."""
+    from readmission.launch import launch
+
+    launch(load_settings(), _options(data, batch_size, batches, split, seed, models), Console())
+
+
+@app.command()
+def stack() -> None:
+    """Start PostgreSQL, S3 and MLflow only. Ctrl-C stops them."""
+    from readmission.launch import serve_stack
+
+    serve_stack(load_settings(), Console())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is running, what is missing, and what to do about it."""
+    from readmission.console import check_table
+    from readmission.local.doctor import examine
+
+    checks = examine(load_settings())
+    Console().print(check_table([(check.name, check.ok, check.detail, check.advice) for check in checks]))
+    if not all(check.ok for check in checks):
+        raise typer.Exit(3)
+
+
+@pipeline_app.command("run")
+def pipeline_run(
+    data: Data = None,
+    batch_size: BatchSize = None,
+    batches: Batches = None,
+    split: SplitBy = Split.PATIENT,
+    seed: Seed = None,
+    models: Models = None,
+    json: AsJson = False,
+) -> None:
+    """Run every stage on the running stack."""
+    options = _options(data, batch_size, batches, split, seed, models)
+    settings = load_settings()
+    from readmission.console import progress
+    from readmission.context import Context, new_execution
+    from readmission.execute import execute
+    from readmission.launch import show_results
+    from readmission.services import resolve_services
+
+    with progress(Console(stderr=True)) as report:
+        summary = execute(Context(settings, resolve_services(settings), new_execution(), report), options)
+    if json:
+        print(summary.model_dump_json())
+    else:
+        show_results(settings, Console())
+
+
+def _stage_command(stage: Stage) -> None:
+    @pipeline_app.command(stage.value, help=f"Run the stage {stage.value} alone, on what earlier stages left.")
+    def command(execution: ExecutionName = None, json: AsJson = False) -> None:
+        _run_later_stage(stage, execution, json)
+
+
+def _run_later_stage(stage: Stage, execution: str | None, json: bool) -> None:
+    settings = load_settings()
+    from readmission.console import progress
+    from readmission.execute import continue_execution
+    from readmission.services import resolve_services
+
+    with progress(Console(stderr=True)) as report:
+        result = continue_execution(settings, resolve_services(settings), execution, stage.value, report)
+    if json:
+        print(result.model_dump_json())
+
+
+@pipeline_app.command("download")
+def pipeline_download(
+    data: Data = None,
+    batch_size: BatchSize = None,
+    batches: Batches = None,
+    split: SplitBy = Split.PATIENT,
+    seed: Seed = None,
+    models: Models = None,
+    json: AsJson = False,
+) -> None:
+    """Begin an execution with these options and run its first stage alone."""
+    options = _options(data, batch_size, batches, split, seed, models)
+    settings = load_settings()
+    from readmission.console import progress
+    from readmission.execute import begin_execution
+    from readmission.services import resolve_services
+
+    with progress(Console(stderr=True)) as report:
+        dataset = begin_execution(settings, resolve_services(settings), options, report)
+    if json:
+        print(dataset.model_dump_json())
+
+
+for _stage in list(Stage)[1:]:
+    _stage_command(_stage)
+
+
+def _options(
+    data: str | None, batch_size: int | None, batches: int | None, split: Split, seed: int | None, models: str | None
+) -> "Options":
+    from readmission.results import Options
+
+    if batch_size is not None and batches is not None:
+        raise BadInputError("Give --batch-size or --batches, not both")
+    chosen = {
+        "data": data,
+        "batch_size": batch_size,
+        "batches": batches,
+        "split": split.value,
+        "seed": seed,
+        "models": [name.strip() for name in models.split(",")] if models else None,
+    }
+    try:
+        return Options.model_validate({name: value for name, value in chosen.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise BadInputError(f"Option --{option}: {first['msg']}") from None
+
+
+def main() -> None:
+    """Run the command line; an error becomes one line on standard error and an exit code."""
+    try:
+        app()
+    except ReadmissionError as error:
+        print(f"readmission: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("readmission: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

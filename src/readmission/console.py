@@ -1,0 +1,99 @@
+"""What the command line shows: live progress on a terminal, plain lines elsewhere, and tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from readmission.context import Progress, Report
+from readmission.results import Selection
+
+_COLUMNS = ("accuracy", "precision", "recall", "f1_score", "roc_auc")
+_SHORT = {"accuracy": "acc", "precision": "prec", "recall": "rec", "f1_score": "F1", "roc_auc": "AUC"}
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Report]:
+    """Show progress: one live line on a terminal; elsewhere a plain line whenever something begins or ends."""
+    if not console.is_terminal:
+        yield _PlainLines(console).report
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("starting", total=None)
+
+        def report(step: Progress) -> None:
+            if not step.total:
+                console.print(step.what, highlight=False, markup=False)
+            bars.update(task, description=step.what, completed=step.done, total=step.total or None)
+
+        yield report
+
+
+class _PlainLines:
+    """Plain lines; of work that reports often only the begin and the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = ""
+
+    def report(self, step: Progress) -> None:
+        text = f"{step.what} ({step.done}/{step.total})" if step.total and step.total < _MANY else step.what
+        if text != self._last:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._last = text
+
+
+_MANY = 10_000
+"""A total beyond this counts bytes or rows, not steps: the figures would make a new line each time."""
+
+
+def result_table(selection: Selection) -> Table:
+    """Every model, best first, the winner marked."""
+    best = selection.best
+    table = Table(title=f"{len(selection.ranking)} models, best first; the winner is marked", title_justify="left")
+    for name in ("", "set", "rows", "type"):
+        table.add_column(name, justify="left" if name == "type" else "right")
+    for part in ("train", "val"):
+        for metric in _COLUMNS:
+            table.add_column(f"{part} {_SHORT[metric]}", justify="right")
+    for model in selection.ranking:
+        figures = [f"{model.metrics[f'{part}_{metric}']:.4f}" for part in ("train", "val") for metric in _COLUMNS]
+        winner = model.run_id == best.run_id
+        cells = ["*" if winner else "", str(model.cumulative_idx), f"{model.rows:,}", model.model_type, *figures]
+        table.add_row(*cells, style="bold green" if winner else "")
+    return table
+
+
+def winner_line(selection: Selection) -> str:
+    """The winner on the test part, in one line."""
+    metrics = selection.metrics
+    return (
+        f"Winner: {selection.best.model_type} on {selection.best.rows:,} rows; test accuracy"
+        f" {metrics['test_accuracy']:.4f}, F1 {metrics['test_f1_score']:.4f}, ROC-AUC {metrics['test_roc_auc']:.4f}"
+    )
+
+
+def address_table(addresses: Mapping[str, str]) -> Table:
+    """Names and addresses, a line each."""
+    table = Table(show_header=False, box=None)
+    for name, address in addresses.items():
+        table.add_row(name, address)
+    return table
+
+
+def check_table(checks: Sequence[tuple[str, bool, str, str]]) -> Table:
+    """Findings of the doctor: name, whether all is well, detail, advice."""
+    table = Table("", "what", "found", "what to do")
+    for name, ok, detail, advice in checks:
+        table.add_row("ok" if ok else "!!", name, detail, advice, style="" if ok else "yellow")
+    return table

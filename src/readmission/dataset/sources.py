@@ -1,0 +1,126 @@
+"""What a data source is called: by the person who gives it, to people, and in the index of the cache."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from readmission.errors import BadInputError
+
+DEFAULT_URL = "https://archive.ics.uci.edu/static/public/296/diabetes+130-us+hospitals+for+years+1999-2008.zip"
+"""The zip file of UCI dataset 296."""
+DEFAULT_LABEL = "uci:296"
+GDRIVE_URL = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
+"""Where Google Drive hands out a shared file without its page of warnings."""
+
+MAX_SYNTHETIC_ROWS = 100_000_000
+FORMS = "a path, http(s)://..., gdrive://FILE_ID, s3://bucket/key or synthetic:ROWS"
+
+
+class Scheme(StrEnum):
+    """How the file is obtained."""
+
+    FILE = "file"
+    WEB = "web"
+    S3 = "s3"
+    SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source of data.
+
+    Attributes:
+        scheme: how the file is obtained.
+        label: what people see; no login, no query.
+        key: names the source in the index; differs where the file may differ, and holds no secret either.
+        place: path, URL with all its secrets, ``bucket/key`` or number of rows.
+    """
+
+    scheme: Scheme
+    label: str
+    key: str
+    place: str
+
+    @property
+    def name(self) -> str:
+        """What messages about its content call it."""
+        return self.label.removeprefix("file:")
+
+
+def parse_source(text: str | None) -> Source:
+    """Understand what a person gave.
+
+    Args:
+        text: path, URL, ``gdrive://ID``, ``s3://bucket/key`` or ``synthetic:ROWS``; None for the default source.
+
+    Raises:
+        BadInputError: none of these.
+    """
+    if text is None:
+        return Source(Scheme.WEB, DEFAULT_LABEL, DEFAULT_LABEL, DEFAULT_URL)
+    if text.startswith("synthetic:"):
+        return _synthetic(text)
+    if "://" in text:
+        scheme = text.split("://")[0].lower()
+        if scheme not in _PARSERS:
+            raise BadInputError(f"Data source {scheme}://... is not known; give {FORMS}")
+        return _PARSERS[scheme](text)
+    return _file(text)
+
+
+def _synthetic(text: str) -> Source:
+    rows = text.removeprefix("synthetic:")
+    if not re.fullmatch("[1-9][0-9]{0,8}", rows) or int(rows) > MAX_SYNTHETIC_ROWS:
+        raise BadInputError(f"Data source synthetic:ROWS takes a number of rows from 1 to {MAX_SYNTHETIC_ROWS}")
+    return Source(Scheme.SYNTHETIC, text, text, rows)
+
+
+def _file(text: str) -> Source:
+    if not text.strip():
+        raise BadInputError(f"The data source is empty; give {FORMS}")
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise BadInputError(f"{text}: no such home folder") from None
+    return Source(Scheme.FILE, f"file:{path.name}", f"file:{path}", str(path))
+
+
+def _web(text: str) -> Source:
+    try:
+        parts = urlsplit(text)
+        address = f"url:{parts.scheme.lower()}://{_host(parts)}{parts.path}"
+    except ValueError:
+        raise BadInputError("The data source is not a valid URL; give http(s)://host/path") from None
+    # Two queries may mean two files, yet a query may hold a secret: the index tells them apart by digest.
+    query = f"#{hashlib.sha256(parts.query.encode()).hexdigest()}" if parts.query else ""
+    return Source(Scheme.WEB, address, address + query, text)
+
+
+def _host(parts: SplitResult) -> str:
+    if not parts.hostname:
+        raise ValueError
+    return parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
+
+
+def _gdrive(text: str) -> Source:
+    identity = text.split("://", 1)[1].strip("/")
+    if not re.fullmatch("[A-Za-z0-9_-]+", identity):
+        raise BadInputError("Data source gdrive://FILE_ID takes the id of a shared file: letters, digits, - and _")
+    label = f"gdrive:{identity}"
+    return Source(Scheme.WEB, label, label, GDRIVE_URL.format(identity))
+
+
+def _s3(text: str) -> Source:
+    place = text.split("://", 1)[1]
+    bucket, _, key = place.partition("/")
+    if not bucket or not key:
+        raise BadInputError("Data source s3://bucket/key needs both a bucket and a key")
+    label = f"s3://{place}"
+    return Source(Scheme.S3, label, label, place)
+
+
+_PARSERS: dict[str, Callable[[str], Source]] = {"http": _web, "https": _web, "gdrive": _gdrive, "s3": _s3}

@@ -1,0 +1,111 @@
+"""Split encounters into train, validation and test, and training rows into batches. Pure functions over arrays.
+
+A group (a patient, or a single encounter) goes to one part as a whole. Groups with the same label counts are
+interchangeable, so each such kind is shared out in proportion, and what does not divide evenly goes where rows of its
+labels are missing most. That keeps both sizes and class shares close to their targets.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from readmission.dataset.parts import PARTS, SHARES
+
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int8]
+
+UNASSIGNED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows gathered into groups.
+
+    Attributes:
+        keys: the groups' numbers, sorted, shape (g,).
+        of_row: position in ``keys`` of each row, shape (n,).
+        labels: rows of each label in each group, shape (g, number of labels).
+    """
+
+    keys: Ints
+    of_row: Ints
+    labels: Ints
+
+
+def gather(keys: Ints, labels: Codes, n_labels: int) -> Groups:
+    """Gather rows by key.
+
+    Args:
+        keys: patient or encounter number of each row, shape (n,).
+        labels: position of each row's label, shape (n,).
+        n_labels: how many labels there are.
+    """
+    unique, of_row = np.unique(keys, return_inverse=True)
+    cells = of_row.astype(np.int64) * n_labels + labels
+    counts = np.bincount(cells, minlength=len(unique) * n_labels).reshape(len(unique), n_labels)
+    return Groups(unique, of_row.astype(np.int64), counts.astype(np.int64))
+
+
+def assign_parts(groups: Groups, known: Codes, seed: int) -> Codes:
+    """Give each group a part, stratified by its label counts.
+
+    Args:
+        groups: from ``gather``.
+        known: part of each group that has one already, else UNASSIGNED; shape (g,).
+        seed: draws which of interchangeable groups go where.
+
+    Returns:
+        position in PARTS of each group, shape (g,); known ones unchanged.
+    """
+    parts = known.copy()
+    fresh = np.flatnonzero(known == UNASSIGNED)
+    if not len(fresh):
+        return parts
+    shuffled = np.random.default_rng(seed).permutation(fresh)
+    kinds, kind_of = np.unique(groups.labels[shuffled], axis=0, return_inverse=True)
+    members = np.argsort(kind_of.reshape(-1), kind="stable")
+    counts = np.bincount(kind_of.reshape(-1), minlength=len(kinds))
+    parts[shuffled[members]] = _share_out(kinds, counts)
+    return parts
+
+
+def _share_out(kinds: Ints, counts: Ints) -> Codes:
+    """Parts for the groups of each kind, kinds one after the other, large groups shared out first."""
+    shares = np.array(SHARES)
+    missing = np.zeros((len(PARTS), kinds.shape[1]))  # rows of each label that a part lacks so far
+    chosen: list[Codes] = [np.empty(0, np.int8)] * len(kinds)
+    for position in np.argsort(-kinds.sum(axis=1), kind="stable"):
+        per_part = np.floor(shares * counts[position]).astype(np.int64)
+        missing += (shares * counts[position] - per_part)[:, None] * kinds[position]
+        for _ in range(int(counts[position] - per_part.sum())):
+            part = int(np.argmax(missing @ kinds[position]))
+            per_part[part] += 1
+            missing[part] -= kinds[position]
+        chosen[position] = np.repeat(np.arange(len(PARTS), dtype=np.int8), per_part)
+    return np.concatenate(chosen)
+
+
+def cut_batches(rows: int, seed: int, batch_size: int | None, batches: int | None) -> npt.NDArray[np.int16]:
+    """Shuffle training rows and cut them into batches.
+
+    Args:
+        rows: number of training rows, n.
+        seed: of the shuffle.
+        batch_size: rows per batch; the last one holds the rest.
+        batches: number of batches, equal within one row; wins over ``batch_size``.
+
+    Returns:
+        batch of each row, shape (n,), numbered from 0 without gaps.
+    """
+    order = np.random.default_rng(seed).permutation(rows)
+    count = min(batches, rows) if batches else -(-rows // (batch_size or rows))
+    batch_of = np.empty(rows, np.int16)
+    position = np.arange(rows)
+    batch_of[order] = position * count // rows if batches else position // (batch_size or rows)
+    return batch_of
+
+
+def class_shares(labels: Codes, n_labels: int) -> npt.NDArray[np.float64]:
+    """Share of each label; shape (number of labels,)."""
+    return np.bincount(labels, minlength=n_labels) / max(1, len(labels))

@@ -1,0 +1,60 @@
+"""Run the whole pipeline, or one stage of it: lock, processes, stages, charts."""
+
+from pydantic import BaseModel
+
+from readmission.context import Context, Progress, Report, new_execution
+from readmission.grid import worker_pool
+from readmission.pipeline import model_types
+from readmission.results import Options, Summary
+from readmission.runner import Run, begin, draw_report, pipeline_lock, run_pipeline, run_stage
+from readmission.services import Services
+from readmission.settings import Settings
+from readmission.warehouse import platform
+from readmission.warehouse.connection import connect
+
+
+def execute(context: Context, options: Options, fallback: bool = False) -> Summary:
+    """Run every stage and draw the charts.
+
+    Args:
+        context: of the execution.
+        options: the user's.
+        fallback: whether synthetic records may take the place of the default source.
+
+    Raises:
+        ReadmissionError: with one line for people; the previous tables and model stay as they were.
+    """
+    model_types(options.models)  # a misspelt type should not cost a download
+    with pipeline_lock(context), worker_pool(context.settings.workers) as pool:
+        run = Run(context, options, pool, fallback)
+        summary = run_pipeline(run)
+        context.report(Progress("drawing the charts"))
+        draw_report(run)
+    return summary
+
+
+def begin_execution(settings: Settings, services: Services, options: Options, report: Report) -> BaseModel:
+    """Begin an execution and run its first stage alone."""
+    model_types(options.models)
+    context = Context(settings, services, new_execution(), report)
+    with pipeline_lock(context), worker_pool(settings.workers, warm=False) as pool:
+        run = Run(context, options, pool)
+        begin(run)
+        return run_stage(run, "download")
+
+
+def continue_execution(
+    settings: Settings, services: Services, execution: str | None, stage: str, report: Report
+) -> BaseModel:
+    """Run one later stage of an execution; None is the latest."""
+    platform.create_tables(services.platform_url)
+    with connect(services.platform_url) as connection:
+        name = execution or platform.latest_execution(connection)
+        options = Options.model_validate(platform.execution_options(connection, name))
+    context = Context(settings, services, name, report)
+    with pipeline_lock(context), worker_pool(settings.workers, warm=stage == "train") as pool:
+        run = Run(context, options, pool)
+        result = run_stage(run, stage)
+        if stage == "publish":
+            draw_report(run)
+    return result

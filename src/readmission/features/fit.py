@@ -1,0 +1,83 @@
+"""Fit the encoder on a training set, and encode whole columns with it."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from readmission.features.encoder import CategoryFeature, Encoder, NumberFeature
+from readmission.features.rules import FEATURE_TYPES
+
+MIN_COUNT = 20
+"""A level seen less often in training is treated as unseen: too few rows to learn from."""
+
+
+def fit_encoder(clean: pa.Table, min_count: int = MIN_COUNT) -> Encoder:
+    """Learn levels and medians from the training rows; a column that hardly varies is left out.
+
+    Args:
+        clean: training rows, the columns of ``rules.FEATURE_TYPES``.
+        min_count: rows that a level needs.
+
+    Returns:
+        the encoder of these rows.
+    """
+    fitted = (_fit_feature(name, clean.column(name), min_count) for name in FEATURE_TYPES)
+    return Encoder(features=tuple(feature for feature in fitted if feature is not None))
+
+
+def encode_columns(encoder: Encoder, clean: pa.Table) -> npt.NDArray[np.float32]:
+    """Encode clean columns.
+
+    Args:
+        encoder: from ``fit_encoder``.
+        clean: n rows with at least the encoder's columns.
+
+    Returns:
+        float32, shape (n, number of features), C order, no NaN.
+    """
+    matrix = np.empty((clean.num_rows, len(encoder.features)), np.float32)
+    for position, feature in enumerate(encoder.features):
+        column = clean.column(feature.name)
+        encode = _encode_numbers if isinstance(feature, NumberFeature) else _encode_levels
+        matrix[:, position] = encode(feature, column)  # type: ignore[arg-type]
+    return matrix
+
+
+def _fit_feature(name: str, column: pa.ChunkedArray, min_count: int) -> NumberFeature | CategoryFeature | None:
+    counts = _count_values(column)
+    if len(column) - max(counts.values(), default=0) < min(min_count, max(1, len(column) // 2)):
+        return None  # all but a handful of rows are alike
+    if FEATURE_TYPES[name] == "integer":
+        return NumberFeature(name=name, fill=_median(column))
+    frequent = [level for level, count in counts.items() if count >= min_count]
+    # By frequency: deterministic, and neighbours in the order are alike in size, which suits trees.
+    return CategoryFeature(name=name, levels=tuple(sorted(frequent, key=lambda level: (-counts[level], str(level)))))
+
+
+def _count_values(column: pa.ChunkedArray) -> dict[str | None, int]:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    counted = pc.value_counts(column)
+    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+
+
+def _median(column: pa.ChunkedArray) -> float:
+    known = column.drop_null()
+    # The lower middle value: a value that occurs, so exact in float32.
+    return float(np.sort(known.to_numpy())[(len(known) - 1) // 2]) if len(known) else 0.0
+
+
+def _encode_numbers(feature: NumberFeature, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+    numbers: npt.NDArray[np.float32] = column.cast(pa.float32()).fill_null(feature.fill).to_numpy()
+    return numbers
+
+
+def _encode_levels(feature: CategoryFeature, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+    encoded = column.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = pc.dictionary_encode(encoded)
+    known = [feature.codes.get(level, feature.other) for level in encoded.dictionary.to_pylist()]
+    codes = np.array([*known, feature.codes.get(None, feature.other)], np.float32)
+    positions: npt.NDArray[np.int32] = np.asarray(encoded.indices.fill_null(len(known)))
+    return codes[positions]

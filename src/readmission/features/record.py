@@ -1,0 +1,38 @@
+"""The cleaning rules over one record (the API): a mapping in, a mapping out."""
+
+from collections.abc import Mapping
+
+from readmission.features.rules import DERIVED, RULES, CleanValue, Derived
+from readmission.schema import MISSING
+
+RawValue = str | int | None
+
+
+def clean_record(raw: Mapping[str, RawValue]) -> dict[str, CleanValue]:
+    """Clean one raw record.
+
+    Args:
+        raw: values under the source's names, numbers as numbers or text; None and absent names count as missing.
+
+    Returns:
+        one value for each of ``rules.FEATURE_TYPES``, in that order; None is missing.
+
+    Raises:
+        ValueError: a count is no whole number.
+    """
+    cleaned: dict[str, CleanValue] = {rule.name: rule.clean(_as_text(raw.get(rule.source))) for rule in RULES}
+    for derived in DERIVED:
+        cleaned[derived.name] = _derive(derived, cleaned)
+    return cleaned
+
+
+def _as_text(value: RawValue) -> str:
+    return MISSING if value is None else str(value)
+
+
+def _derive(derived: Derived, cleaned: Mapping[str, CleanValue]) -> int:
+    weights = dict(derived.weights)
+    values = (cleaned[name] for name in derived.sources)
+    if not weights:
+        return sum(value for value in values if isinstance(value, int))
+    return sum(weights.get(value, 0) for value in values if isinstance(value, str))

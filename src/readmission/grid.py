@@ -1,0 +1,139 @@
+"""Train the grid, cumulative sets by model types, over processes that share out the cores.
+
+Each process fits with one thread: whole fits side by side use the cores better than threads within a fit.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from readmission.errors import ReadmissionError
+from readmission.registry.client import make_client, mlflow_errors
+from readmission.registry.tracking import log_fit
+from readmission.results import Plan, TrainedModel, TrainingConfig
+from readmission.services import Services
+from readmission.training.estimators import RELATIVE_COST
+from readmission.training.fitting import fit
+from readmission.training.prepare import PreparedSet, prepare_set
+
+Notify = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class GridJob:
+    """What every process must know.
+
+    Attributes:
+        services: where databases and MLflow are.
+        execution: its name.
+        plan: experiment, parent run and sets.
+        tags: for every run in MLflow.
+        scratch: folder for the arrays.
+    """
+
+    services: Services
+    execution: str
+    plan: Plan
+    tags: dict[str, str]
+    scratch: Path
+
+
+def prepare(job: GridJob, config: TrainingConfig) -> PreparedSet:
+    """Lay down the arrays of one cumulative set."""
+    return prepare_set(job.services, config.view, job.scratch / config.view)
+
+
+def fit_and_log(
+    job: GridJob, config: TrainingConfig, prepared: PreparedSet, model_type: str, threads: int
+) -> TrainedModel:
+    """Fit one model and log it."""
+    fitted = fit(prepared, model_type, threads)
+    with mlflow_errors(job.services):
+        client = make_client(job.services)
+        parent = (job.execution, job.plan.parent_run_id)
+        return log_fit(client, job.plan.experiment_id, parent, config, model_type, prepared, fitted, job.tags)
+
+
+@contextmanager
+def worker_pool(workers: int, warm: bool = True) -> Iterator[ProcessPoolExecutor]:
+    """Processes that die with this one.
+
+    Args:
+        workers: how many.
+        warm: have the heavy libraries loaded before the first task arrives.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "skops.io"])
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    try:
+        for _ in range(workers if warm else 0):
+            pool.submit(os.getpid)
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def train_grid(
+    pool: ProcessPoolExecutor, job: GridJob, model_types: Sequence[str], notify: Notify
+) -> list[TrainedModel]:
+    """Train every type on every set, the longest fits first.
+
+    Args:
+        pool: from ``worker_pool``.
+        job: the execution.
+        model_types: to train on each set.
+        notify: told of each finished task: what, done, total.
+
+    Raises:
+        ReadmissionError: a process died, or a service went away; whatever is under way is given up.
+    """
+    configs = sorted(job.plan.configs, key=lambda config: -config.rows)
+    prepared = _gather({pool.submit(prepare, job, config): config.view for config in configs}, "prepared", notify)
+    tasks = [(config, model_type) for config in configs for model_type in model_types]
+    tasks.sort(key=lambda task: -task[0].rows * RELATIVE_COST.get(task[1], max(RELATIVE_COST.values())))
+    fits = {
+        pool.submit(fit_and_log, job, config, prepared[config.view], model_type, 1): f"{config.view} {model_type}"
+        for config, model_type in tasks
+    }
+    return list(_gather(fits, "trained", notify).values())
+
+
+def _gather(futures: dict[Future[Any], str], verb: str, notify: Notify) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    try:
+        for future in as_completed(futures):
+            results[futures[future]] = future.result()
+            notify(f"{verb} {futures[future]}", len(results), len(futures))
+    except BrokenProcessPool as error:
+        raise ReadmissionError(
+            "A training process died (out of memory?): run again with fewer READMISSION_WORKERS"
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+    return results
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that owns the pool is gone, even killed: it could not tell us any more.
+
+    Ctrl-C reaches the whole group; the owner alone decides what it means.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=[parent.sentinel], daemon=True).start()
+
+
+def _watch(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

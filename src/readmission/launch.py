@@ -1,0 +1,86 @@
+"""``make run``: start the local stack and the API, train if nothing is in production, stay in the foreground."""
+
+import httpx
+from rich.console import Console
+
+from readmission.console import address_table, progress, result_table, winner_line
+from readmission.context import Context, new_execution
+from readmission.local.stack import LocalStack
+from readmission.results import Options, Selection
+from readmission.services import resolve_services
+from readmission.settings import Settings
+from readmission.warehouse import platform
+from readmission.warehouse.connection import connect
+
+
+def launch(settings: Settings, options: Options, console: Console) -> None:
+    """Run everything on this machine until Ctrl-C.
+
+    Args:
+        settings: of the platform.
+        options: for the pipeline, if it has to run.
+        console: for people.
+    """
+    stack = LocalStack(settings, lambda line: console.print(line, highlight=False, markup=False), api=True)
+    with stack:
+        if not has_production(settings):
+            _train(settings, options, console)
+        show_results(settings, console)
+        console.print(address_table(addresses(settings)))
+        console.print("Ctrl-C stops everything.")
+        stack.wait()
+
+
+def serve_stack(settings: Settings, console: Console) -> None:
+    """Run PostgreSQL, S3 and MLflow alone until Ctrl-C."""
+    with LocalStack(settings, lambda line: console.print(line, highlight=False, markup=False)) as stack:
+        console.print(address_table({name: url for name, url in addresses(settings).items() if "API" not in name}))
+        console.print("Ctrl-C stops everything.")
+        stack.wait()
+
+
+def has_production(settings: Settings) -> bool:
+    """Whether the registry names a production version; asked by REST, since MLflow's client takes seconds to load."""
+    url = f"{resolve_services(settings).mlflow_url}/api/2.0/mlflow/registered-models/alias"
+    answer = httpx.get(url, params={"name": settings.model_name, "alias": "production"}, timeout=30)
+    return answer.status_code == httpx.codes.OK
+
+
+def _train(settings: Settings, options: Options, console: Console) -> None:
+    console.print("No model in production yet: running the pipeline.")
+    from readmission.execute import execute
+
+    with progress(console) as report:
+        context = Context(settings, resolve_services(settings), new_execution(), report)
+        summary = execute(context, options, fallback=True)
+    console.print(f"Pipeline done in {summary.seconds:.0f} s; version {summary.registered_version} is in production.")
+
+
+def show_results(settings: Settings, console: Console) -> None:
+    """Print the table of the execution that was selected last, and loudly what it was trained on."""
+    with connect(resolve_services(settings).platform_url) as connection:
+        found = platform.latest_result(connection, "select")
+        dataset = platform.latest_result(connection, "download")
+    if found is None or dataset is None:
+        return
+    selection = Selection.model_validate(found)
+    console.print(result_table(selection))
+    console.print(winner_line(selection), highlight=False)
+    console.print(f"Data: {dataset['source']}", highlight=False)
+    if dataset["kind"] == "synthetic":
+        reason = dataset["fallback"] or "asked for"
+        console.print(f"SYNTHETIC DATA ({reason}): not for use on patients", style="bold red", highlight=False)
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Where everything answers."""
+    host = "http://127.0.0.1"
+    return {
+        "Prediction API": f"{host}:{settings.api_port}",
+        "API documentation": f"{host}:{settings.api_port}/docs",
+        "MLflow": f"{host}:{settings.mlflow_port}",
+        "S3": f"{host}:{settings.s3_port}",
+        "S3 admin": f"{host}:{settings.s3_admin_port} (user admin)",
+        "PostgreSQL": f"127.0.0.1:{settings.postgres_port} (raw_data_db, clean_data_db, platform_db)",
+        "Passwords": str(settings.home / "credentials.json"),
+    }

@@ -1,0 +1,69 @@
+"""The prediction API as a child process."""
+
+from pathlib import Path
+
+import httpx
+from pydantic import SecretStr
+
+from readmission.local.ports import LOOPBACK
+from readmission.local.process import Child, Program, child_environment, package_path, serve_command
+from readmission.settings import PREFIX, Settings
+
+NAME = "api"
+
+_APPLICATION = "readmission.serving.app:create_app"
+_PROBE_SECONDS = 2.0
+_GRACE_SECONDS = 5
+
+
+class ApiServer:
+    """The API on one port of this machine."""
+
+    name = NAME
+    title = "API"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def ports(self) -> dict[int, str]:
+        """Ports that it takes, with their settings."""
+        return {self._settings.api_port: "READMISSION_API_PORT"}
+
+    def program(self) -> Program:
+        """Say how to run the server."""
+        variables = {**settings_environment(self._settings), **package_path()}
+        return Program(
+            name=self.name,
+            command=serve_command(_APPLICATION, self._settings.api_port, _GRACE_SECONDS, "--factory"),
+            environment=child_environment(without=(PREFIX,), **variables),
+            # Relative paths in settings mean the owner's folder.
+            folder=Path.cwd(),
+        )
+
+    def is_ready(self, child: Child) -> bool:
+        """Whether this child answers ``/live``."""
+        if not child.listens_on(self._settings.api_port):
+            return False
+        url = f"http://{LOOPBACK}:{self._settings.api_port}/live"
+        try:
+            return httpx.get(url, timeout=_PROBE_SECONDS, trust_env=False).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def provision(self) -> None:
+        """Nothing to create."""
+
+    def may_retry(self, _log_line: str) -> bool:
+        """Whether it ended for a reason that passes: never."""
+        return False
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """The variables from which another process reads equal settings (``home`` made absolute)."""
+    values = {name: getattr(settings, name) for name in sorted(settings.model_fields_set | {"home"})}
+    values["home"] = settings.home.absolute()
+    return {PREFIX + name.upper(): _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

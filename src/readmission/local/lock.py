@@ -1,0 +1,81 @@
+"""One owner per state folder, also after the last one was killed."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from readmission.errors import ServiceDownError
+from readmission.settings import Settings
+
+_ATTEMPTS = 10
+_PAUSE_SECONDS = 0.05
+
+
+class StackLock:
+    """An exclusive lock on ``<home>/stack.lock``; the kernel drops it when its holder dies."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = lock_path(settings)
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock.
+
+        Returns:
+            Whether the last owner was killed, so that its children may still be about to end.
+
+        Raises:
+            ServiceDownError: somebody else holds it.
+        """
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        if not _try_lock(descriptor, fcntl.LOCK_EX):
+            os.close(descriptor)
+            owner = self._path.read_text().strip() or "unknown"
+            raise ServiceDownError(
+                f"The stack in {self._path.parent} is already running (process {owner}): use that one or stop it first"
+            )
+        left_behind = bool(self._path.read_text().strip())
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+        return left_behind
+
+    def release(self) -> None:
+        """Give it back; an empty file tells the next owner that everything was stopped in order."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def lock_path(settings: Settings) -> Path:
+    """The lock file, which also holds the owner's process id."""
+    return settings.home.absolute() / "stack.lock"
+
+
+def is_locked(settings: Settings) -> bool:
+    """Whether a living process owns the stack of this state folder."""
+    try:
+        descriptor = os.open(lock_path(settings), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    # More than once: `is_locked` holds a shared lock for an instant.
+    for _ in range(_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
+    return False

@@ -1,0 +1,154 @@
+"""Child processes: start with a log file, watch, stop."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+import readmission
+
+LAUNCHER = Path(__file__).with_name("child.py")
+
+_LOG_TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Program:
+    """How to run one service.
+
+    Attributes:
+        name: also the name of the log file.
+        command: absolute path of the executable and its arguments; never a secret, for everybody can read it.
+        environment: the child's whole environment; secrets go here.
+        folder: working directory; must exist.
+        stop_signal: asks for a clean end.
+        death_signal: what the kernel sends when the owner dies.
+        identity: launcher options that give up root.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: Path
+    stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGTERM
+    identity: tuple[str, ...] = field(default=())
+
+
+class Child:
+    """One running program; ``pid`` is that of the program itself, for the launcher turns into it."""
+
+    def __init__(self, program: Program, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.program = program
+        self.log = log
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """``None`` while it runs."""
+        return self._process.poll()
+
+    def last_log_line(self) -> str:
+        """The last line that it wrote, for an error message; empty if none."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - _LOG_TAIL_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def listens_on(self, port: int) -> bool:
+        """Whether this very process holds the TCP port: another program's answer is not its answer."""
+        try:
+            connections = psutil.Process(self.pid).net_connections("tcp")
+        except psutil.Error:
+            return False
+        return any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in connections)
+
+    def ask_to_stop(self) -> None:
+        """Send the stop signal if it still runs."""
+        if self.exit_code is None:
+            self._process.send_signal(self.program.stop_signal)
+
+    def stop(self, patience: float) -> None:
+        """Ask to stop, wait, then kill it and what it started.
+
+        Args:
+            patience: seconds until it is killed.
+        """
+        self.ask_to_stop()
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def start(program: Program, logs: Path) -> Child:
+    """Start a program whose output is appended to ``<logs>/<name>.log``. Call it from the main thread only.
+
+    The child leads a process group of its own, so that Ctrl-C in a terminal reaches the owner alone, which then stops
+    its children in order.
+    """
+    logs.mkdir(mode=0o700, exist_ok=True)
+    path = logs / f"{program.name}.log"
+    path.touch(mode=0o600)
+    with path.open("ab") as log:
+        process = subprocess.Popen(
+            launch_command(program),
+            env=program.environment,
+            cwd=program.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+            umask=0o077,
+        )
+    return Child(program, process, path)
+
+
+def launch_command(program: Program) -> list[str]:
+    """The program's command line behind the launcher."""
+    launcher = [sys.executable, "-I", "-S", str(LAUNCHER), "--parent", str(os.getpid())]
+    return [*launcher, "--signal", program.death_signal.name, *program.identity, "--", *program.command]
+
+
+def child_environment(*, without: tuple[str, ...] = (), **extra: str) -> dict[str, str]:
+    """The owner's environment as children get it.
+
+    Args:
+        without: prefixes of variables to leave out.
+        extra: variables to set.
+    """
+    # With PYTHONDONTWRITEBYTECODE nothing is compiled ahead, and each start of MLflow takes seconds longer.
+    left_out = ("PYTHONDONTWRITEBYTECODE", *without)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    return {**kept, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost", **extra}
+
+
+def serve_command(application: str, port: int, grace: int, *options: str) -> tuple[str, ...]:
+    """Command line that serves an ASGI application on the loopback address (``readmission.local.serve``).
+
+    Args:
+        application: ``module:name``.
+        port: TCP port.
+        grace: seconds that open requests get when it stops.
+        options: further options.
+    """
+    module = (sys.executable, "-P", "-m", "readmission.local.serve")
+    return (*module, *options, "--port", str(port), "--grace", str(grace), application)
+
+
+def package_path() -> dict[str, str]:
+    """The variable by which a Python child finds this very package, also where it runs from a source tree."""
+    inherited = os.environ.get("PYTHONPATH")
+    folders = [str(Path(readmission.__file__).parents[1]), *([inherited] if inherited else [])]
+    return {"PYTHONPATH": os.pathsep.join(folders)}

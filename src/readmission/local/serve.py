@@ -1,0 +1,42 @@
+"""Serve an ASGI application with uvicorn, reading its modules with the garbage collector off.
+
+Importing MLflow makes millions of objects that all stay: looking for garbage among them took a quarter of its start
+(measured: 6.0 s with, 4.3 s without).
+
+Run as ``python -P -m readmission.local.serve [--factory] --port PORT --grace SECONDS MODULE:NAME``.
+"""
+
+import argparse
+import gc
+import sys
+from collections.abc import Sequence
+
+LOOPBACK = "127.0.0.1"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Import the application, then serve it on the loopback address until SIGTERM."""
+    options = _parse(arguments)
+    gc.disable()
+    import uvicorn
+    from uvicorn.importer import import_from_string
+
+    found = import_from_string(options.application)
+    app = found() if options.factory else found
+    # What is loaded now stays: later collections need not look at it.
+    gc.freeze()
+    gc.enable()
+    uvicorn.run(app, host=LOOPBACK, port=options.port, log_level="warning", timeout_graceful_shutdown=options.grace)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="serve")
+    parser.add_argument("--factory", action="store_true")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--grace", type=int, required=True)
+    parser.add_argument("application")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,167 @@
+"""The one-machine stack: one process owns PostgreSQL, S3, MLflow and, if wanted, the API."""
+
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Self
+
+from readmission.errors import ServiceDownError
+from readmission.local.api_server import ApiServer
+from readmission.local.credentials import ensure_credentials, prepare_home
+from readmission.local.lock import StackLock, is_locked
+from readmission.local.mlflow_server import MlflowServer
+from readmission.local.ports import check_ports
+from readmission.local.postgres import Postgres
+from readmission.local.process import Child
+from readmission.local.s3 import S3
+from readmission.local.supervise import Report, Service, Supervised, wait_until_ready
+from readmission.settings import Settings
+
+_WATCH_SECONDS = 0.5
+_STOP_SECONDS = 10.0
+_LEFTOVER_SECONDS = 20.0
+
+
+def _silent(_: str) -> None:
+    """Report to nobody."""
+
+
+class LocalStack:
+    """Owns the services from ``start`` to ``stop``; a context manager. Use it in the main thread.
+
+    When the owner is killed, the kernel ends its children; the next start recovers what they left.
+    """
+
+    def __init__(self, settings: Settings, report: Report = _silent, *, api: bool = False) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            settings: ports and state folder.
+            report: gets one line of progress at a time.
+            api: run the prediction API too, and first, so that it serves its cached model while the rest starts.
+        """
+        self._settings = settings
+        self._report = report
+        self._with_api = api
+        self._lock = StackLock(settings)
+        self._units: dict[str, Supervised] = {}
+        self._old_handler: signal._HANDLER = signal.SIG_DFL
+
+    @property
+    def children(self) -> dict[str, Child]:
+        """The running children by name: ``postgres``, ``s3``, ``mlflow``, ``api``."""
+        return {name: unit.child for name, unit in self._units.items() if unit.child is not None}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start all services and return when every one answers.
+
+        Raises:
+            BadInputError: the state folder or its credentials are unusable.
+            ServiceDownError: another owner runs, a port is taken, or a service does not start.
+        """
+        prepare_home(self._settings)
+        left_behind = self._lock.acquire()
+        self._old_handler = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            services = self._services(ensure_credentials(self._settings))
+            _check_ports(services, _LEFTOVER_SECONDS if left_behind else 0.0)
+            self._start_services(services)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop what runs, in reverse order, and give the state folder back."""
+        old_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            for group in (["api"], ["mlflow"], ["s3", "postgres"]):
+                self._stop_group(group)
+            self._units.clear()
+            self._lock.release()
+        finally:
+            signal.signal(signal.SIGINT, old_interrupt)
+            signal.signal(signal.SIGTERM, self._old_handler)
+
+    def check(self) -> None:
+        """Restart services that ended on their own.
+
+        Raises:
+            ServiceDownError: one has ended too often or does not start again.
+        """
+        for unit in self._units.values():
+            unit.restart_if_ended()
+
+    def wait(self) -> None:
+        """Keep the services running until SIGINT or SIGTERM.
+
+        Raises:
+            ServiceDownError: see ``check``.
+        """
+        with suppress(KeyboardInterrupt):
+            while True:
+                self.check()
+                time.sleep(_WATCH_SECONDS)
+
+    def _services(self, credentials: dict[str, str]) -> list[Service]:
+        settings = self._settings
+        stores: list[Service] = [Postgres(settings, credentials), S3(settings, credentials)]
+        first: list[Service] = [ApiServer(settings)] if self._with_api else []
+        return [*first, *stores, MlflowServer(settings, credentials)]
+
+    def _start_services(self, services: Sequence[Service]) -> None:
+        logs = prepare_home(self._settings) / "logs"
+        units = [Supervised(service, logs, self._settings.start_timeout, self._report) for service in services]
+        self._units = {unit.service.name: unit for unit in units}
+        mlflow = self._units["mlflow"]
+        first = [unit for unit in units if unit is not mlflow]
+        # MLflow's modules take seconds of one core: read them beside the stores' start, but not beside the API's.
+        early, late = (first, [mlflow]) if self._with_api else (units, [])
+        for unit in early:
+            unit.spawn()
+        wait_until_ready(first)
+        for unit in late:
+            unit.spawn()
+        # Only now: its first answer needs the database.
+        wait_until_ready([mlflow])
+
+    def _stop_group(self, names: Sequence[str]) -> None:
+        running = [child for name, child in self.children.items() if name in names]
+        for child in running:
+            child.ask_to_stop()
+        for child in running:
+            child.stop(_STOP_SECONDS)
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether a living process owns the stack of this state folder; it may still be starting its services."""
+    return is_locked(settings)
+
+
+def _check_ports(services: Sequence[Service], patience: float) -> None:
+    ports = {port: setting for service in services for port, setting in service.ports().items()}
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            check_ports(ports)
+        except ServiceDownError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_WATCH_SECONDS)
+        else:
+            return
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

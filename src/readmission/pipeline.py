@@ -1,0 +1,242 @@
+"""The stages in order, one short function each; what the command line and the DAGs call.
+
+Nothing passes between stages but small results, tables and object keys: the next stage may run on another host.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from readmission.context import Context, Progress
+from readmission.dataset.acquire import acquire, acquire_or_synthetic, open_dataset
+from readmission.dataset.keys import Keys, read_keys
+from readmission.dataset.model import Dataset
+from readmission.dataset.parts import PARTS, Part
+from readmission.dataset.split import UNASSIGNED, assign_parts, cut_batches, gather
+from readmission.errors import BadInputError
+from readmission.grid import GridJob, fit_and_log, prepare, train_grid
+from readmission.registry.client import make_client, mlflow_errors
+from readmission.registry.evaluation import evaluate_model, log_evaluation
+from readmission.registry.publishing import publish_model
+from readmission.registry.tracking import end_stale_runs, ensure_experiment, start_parent
+from readmission.results import (
+    CleanResult,
+    Options,
+    Plan,
+    Publication,
+    Selection,
+    SplitResult,
+    StoreResult,
+    TrainedModel,
+    TrainingConfig,
+)
+from readmission.schema import LABELS
+from readmission.training.estimators import MODEL_TYPES, SEED
+from readmission.training.selection import rank
+from readmission.warehouse.builds import build_schema, start_build
+from readmission.warehouse.clean import clean_build, count_rows, cumulative_views
+from readmission.warehouse.connection import connect
+from readmission.warehouse.memory import note_parts, recall_parts
+from readmission.warehouse.raw import (
+    Assignment,
+    create_views,
+    read_assignment,
+    write_assignment,
+)
+from readmission.warehouse.raw import (
+    store_batches as copy_batches,
+)
+from readmission.warehouse.raw import (
+    store_holdout as copy_holdout,
+)
+from readmission.warehouse.swap import swap
+
+
+def download(context: Context, options: Options, fallback: bool = False) -> Dataset:
+    """Get, verify and cache the data file, and put it into S3.
+
+    Args:
+        context: of the execution.
+        options: ``data`` names the source.
+        fallback: where the default source cannot be reached, go on with synthetic records (and say so).
+    """
+
+    def report(what: str, done: int, total: int) -> None:
+        context.report(Progress(what, done, total))
+
+    if fallback and options.data is None:
+        return acquire_or_synthetic(context.settings, context.services, report)
+    return acquire(context.settings, context.services, options.data, report)
+
+
+def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
+    """Give each row its part and training rows their batch; start the builds and store the assignment there."""
+    keys = read_keys(open_dataset(context.settings, context.services, dataset))
+    seed = SEED if options.seed is None else options.seed
+    groups = gather(keys.patient_nbr if options.split == "patient" else keys.encounter_id, keys.labels, len(LABELS))
+    with connect(context.services.clean_url) as clean:
+        start_build(clean, context.execution)
+    with connect(context.services.raw_url) as raw:
+        start_build(raw, context.execution)
+        known = np.full(len(groups.keys), UNASSIGNED, np.int8)
+        if options.seed is None:
+            known = recall_parts(raw, options.split, groups.keys)
+        parts = assign_parts(groups, known, seed)
+        if options.seed is None:
+            fresh = known == UNASSIGNED
+            note_parts(raw, context.execution, options.split, groups.keys[fresh], parts[fresh])
+        assignment = _assign_rows(keys, parts[groups.of_row], seed, options)
+        write_assignment(raw, context.execution, assignment)
+    sizes = {str(part): int((assignment.part == place).sum()) for place, part in enumerate(PARTS)}
+    return SplitResult(
+        sizes=sizes,
+        batches=assignment.batches,
+        grouping=options.split,
+        seed=seed,
+        remembered=int((known != UNASSIGNED).sum()),
+    )
+
+
+def _assign_rows(keys: Keys, part_of_row: np.ndarray, seed: int, options: Options) -> Assignment:
+    _check_parts(keys, part_of_row)
+    training = part_of_row == PARTS.index(Part.TRAIN)
+    batch_id = np.full(len(part_of_row), -1, np.int16)
+    batch_id[training] = cut_batches(int(training.sum()), seed, options.batch_size, options.batches)
+    return Assignment(keys.encounter_id, part_of_row, batch_id)
+
+
+def _check_parts(keys: Keys, part_of_row: np.ndarray) -> None:
+    """Refuse data that is too small: each part needs rows of each label to be trained and measured on."""
+    for place, part in enumerate(PARTS):
+        counts = np.bincount(keys.labels[part_of_row == place], minlength=len(LABELS))
+        if not counts.all():
+            label = LABELS[int(np.argmin(counts))]
+            raise BadInputError(f"Too few rows: the {part} part got none with the outcome {label}; give more data")
+
+
+def store_batches(context: Context, dataset: Dataset) -> StoreResult:
+    """Load the training rows into the batch tables of the build."""
+    path = open_dataset(context.settings, context.services, dataset)
+    with connect(context.services.raw_url) as raw:
+        assignment = read_assignment(raw, build_schema(context.execution))
+        rows = copy_batches(raw, context.execution, path, assignment)
+    return StoreResult(rows={f"batch_{number}": count for number, count in enumerate(rows)})
+
+
+def store_views(context: Context, batches: int) -> StoreResult:
+    """Create the cumulative views of the build."""
+    with connect(context.services.raw_url) as raw:
+        views = create_views(raw, context.execution, batches)
+    return StoreResult(rows={}, views=tuple(views))
+
+
+def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
+    """Load the validation and test rows into their tables of the build."""
+    path = open_dataset(context.settings, context.services, dataset)
+    with connect(context.services.raw_url) as raw:
+        assignment = read_assignment(raw, build_schema(context.execution))
+        validation, test = copy_holdout(raw, context.execution, path, assignment)
+    return StoreResult(rows={"validation_raw": validation, "test_raw": test})
+
+
+def clean(context: Context, batches: int) -> CleanResult:
+    """Clean every raw table of the build, then swap the new set in, in both databases."""
+    rows = clean_build(context.services, context.execution, batches)
+    swap(context.services, context.execution)
+    return CleanResult(rows=rows)
+
+
+def plan_training(context: Context, dataset: Dataset) -> Plan:
+    """List the cumulative sets that are stored, and open the MLflow run of the execution."""
+    with connect(context.services.clean_url) as clean_database:
+        views = cumulative_views(clean_database)
+        rows = list(count_rows(clean_database, views))
+    configs = [
+        TrainingConfig(cumulative_idx=place, view=view, rows=count)
+        for place, (view, count) in enumerate(zip(views, rows, strict=True))
+    ]
+    with mlflow_errors(context.services):
+        client = make_client(context.services)
+        experiment_id = ensure_experiment(client, context.settings.experiment)
+        end_stale_runs(client, experiment_id, context.execution)
+        parent = start_parent(client, experiment_id, context.execution, data_tags(dataset))
+    return Plan(experiment_id=experiment_id, parent_run_id=parent, configs=tuple(configs))
+
+
+def data_tags(dataset: Dataset) -> dict[str, str]:
+    """Where the data came from, for every run and version; synthetic data is never silent."""
+    tags = {"data_source": dataset.source, "data_kind": dataset.kind, "data_sha256": dataset.sha256}
+    return {**tags, "data_fallback": dataset.fallback} if dataset.fallback else tags
+
+
+def train(
+    context: Context, dataset: Dataset, plan: Plan, config: TrainingConfig, models: Sequence[str]
+) -> list[TrainedModel]:
+    """Train every type on one cumulative set, one after the other, with all cores (one mapped task)."""
+    job = _job(context, dataset, plan)
+    prepared = prepare(job, config)
+    threads = context.settings.workers
+    try:
+        return [fit_and_log(job, config, prepared, model_type, threads) for model_type in model_types(models)]
+    finally:
+        shutil.rmtree(prepared.folder, ignore_errors=True)
+
+
+def train_all(
+    context: Context, dataset: Dataset, plan: Plan, models: Sequence[str], pool: ProcessPoolExecutor
+) -> list[TrainedModel]:
+    """Train every type on every cumulative set, over the processes of ``grid.worker_pool``."""
+    shutil.rmtree(context.scratch.parent, ignore_errors=True)
+
+    def notify(what: str, done: int, total: int) -> None:
+        context.report(Progress(what, done, total))
+
+    try:
+        return train_grid(pool, _job(context, dataset, plan), model_types(models), notify)
+    finally:
+        shutil.rmtree(context.scratch, ignore_errors=True)
+
+
+def model_types(chosen: Sequence[str]) -> tuple[str, ...]:
+    """Check the chosen types; none chosen means the four.
+
+    Raises:
+        BadInputError: a type that does not exist.
+    """
+    for name in chosen:
+        if name not in MODEL_TYPES:
+            raise BadInputError(f"Unknown model type {name}: choose from {', '.join(MODEL_TYPES)}")
+    return tuple(dict.fromkeys(chosen)) or MODEL_TYPES
+
+
+def _job(context: Context, dataset: Dataset, plan: Plan) -> GridJob:
+    return GridJob(context.services, context.execution, plan, data_tags(dataset), context.scratch)
+
+
+def aggregate(models: Iterable[TrainedModel]) -> tuple[TrainedModel, ...]:
+    """Rank the models of this execution, best first."""
+    return rank(list(models))
+
+
+def select(ranking: Sequence[TrainedModel]) -> TrainedModel:
+    """Choose the winner: highest validation F1, ROC-AUC as tie-breaker."""
+    return ranking[0]
+
+
+def evaluate(context: Context, ranking: Sequence[TrainedModel], best: TrainedModel) -> Selection:
+    """Reload the winner from MLflow, measure it on all of validation and, once, on test, and log both."""
+    with mlflow_errors(context.services), tempfile.TemporaryDirectory() as scratch:
+        client = make_client(context.services)
+        evaluations = evaluate_model(client, context.services, best, Path(scratch))
+        metrics = log_evaluation(client, best.run_id, evaluations)
+    return Selection(ranking=tuple(ranking), best=best, metrics=metrics)
+
+
+def publish(context: Context, dataset: Dataset, selection: Selection) -> Publication:
+    """Register the winner with its bundle, point production at it, and note it in the promotion log."""
+    with mlflow_errors(context.services), tempfile.TemporaryDirectory() as scratch:
+        return publish_model(context, dataset, selection, Path(scratch))

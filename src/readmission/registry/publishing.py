@@ -1,0 +1,163 @@
+"""Publish the winner: prove its ONNX export, register the bundle, point production at it, and note it in the log."""
+
+import getpass
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from psycopg import sql
+
+from readmission.bundle import METADATA_FILE, Metadata, SelfTest
+from readmission.context import Context
+from readmission.dataset.model import Dataset
+from readmission.registry.artifacts import load_model, prove_parity, write_bundle
+from readmission.registry.client import make_client
+from readmission.registry.onnx_export import export_onnx
+from readmission.registry.reference import reference
+from readmission.registry.tracking import log_metrics
+from readmission.registry.versions import create_version, production_version, promote
+from readmission.results import Publication, Selection
+from readmission.schema import LABELS, RECORD_COLUMNS
+from readmission.services import Services
+from readmission.training.metrics import decide
+from readmission.training.model import FittedModel
+from readmission.training.prepare import to_arrays
+from readmission.warehouse.clean import read_clean
+from readmission.warehouse.connection import connect, statement
+from readmission.warehouse.platform import Promotion, log_promotion
+
+SELFTEST_ROWS = 32
+
+
+def publish_model(context: Context, dataset: Dataset, selection: Selection, scratch: Path) -> Publication:
+    """Publish the winner of a selection.
+
+    Args:
+        context: of the execution.
+        dataset: what it was trained on.
+        selection: the winner with its metrics.
+        scratch: an empty folder.
+
+    Raises:
+        ReadmissionError: the ONNX export does not answer as the fitted model does.
+    """
+    client = make_client(context.services)
+    name = context.settings.model_name
+    model = load_model(client, context.services, selection.best.model_id, scratch / "model")
+    difference = _write(context, dataset, selection, model, scratch / "bundle")
+    log_metrics(client, selection.best.run_id, {"onnx_parity_max_difference": difference})
+    previous = production_version(client, name)
+    tags = {"execution": context.execution, **_tags(dataset, selection)}
+    version = create_version(
+        client, name, selection.best.run_id, scratch / "bundle", tags, _description(dataset, selection)
+    )
+    promote(client, name, str(version.version))
+    reasons = (f"highest validation F1 of {len(selection.ranking)} models in execution {context.execution}",)
+    _log(context, previous, str(version.version), reasons)
+    return Publication(
+        version=str(version.version),
+        previous=previous,
+        decision="published",
+        reasons=reasons,
+        parity_max_difference=difference,
+    )
+
+
+def _write(context: Context, dataset: Dataset, selection: Selection, model: FittedModel, folder: Path) -> float:
+    """Write the bundle; answer the largest difference between ONNX and the fitted model on every validation row."""
+    with connect(context.services.clean_url) as clean:
+        train = read_clean(clean, f"train_cumulative_{selection.best.cumulative_idx}")
+        matrix = to_arrays(model.encoder, read_clean(clean, "validation_clean")).matrix
+    onnx_model = export_onnx(model.estimator, len(model.encoder.features))
+    difference = prove_parity(model, onnx_model, matrix)
+    metadata = _metadata(context, dataset, selection, model, difference)
+    described = reference(train, model.predict_matrix(matrix))
+    write_bundle(folder, model, onnx_model, described, _selftest(context.services, model), metadata)
+    return difference
+
+
+def _selftest(services: Services, model: FittedModel) -> SelfTest:
+    """Raw validation rows with the fitted model's answers: what a server must reproduce before it may serve."""
+    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in RECORD_COLUMNS)
+    query = statement(
+        "SELECT {columns} FROM validation_raw ORDER BY row_id LIMIT {rows}",
+        columns=columns,
+        rows=sql.Literal(SELFTEST_ROWS),
+    )
+    with connect(services.raw_url) as raw:
+        rows = raw.execute(query).fetchall()
+    records = pd.DataFrame(rows, columns=[column.name for column in RECORD_COLUMNS])
+    probabilities = model.predict_proba(records)
+    labels = np.array(LABELS)[decide(probabilities, model.decision)]
+    return SelfTest(
+        records=tuple({str(name): str(value) for name, value in row.items()} for row in records.to_dict("records")),
+        probabilities=tuple(tuple(row) for row in probabilities.tolist()),
+        labels=tuple(labels.tolist()),
+    )
+
+
+def _metadata(
+    context: Context, dataset: Dataset, selection: Selection, model: FittedModel, difference: float
+) -> Metadata:
+    best = selection.best
+    return Metadata(
+        name=context.settings.model_name,
+        run_id=best.run_id,
+        model_type=best.model_type,
+        cumulative_idx=best.cumulative_idx,
+        train_rows=best.rows,
+        trained_at=_now(),
+        data_source=dataset.source,
+        data_kind=dataset.kind,
+        data_sha256=dataset.sha256,
+        data_fallback=dataset.fallback,
+        features=model.encoder.names,
+        metrics={**best.metrics, **selection.metrics},
+        parity_max_difference=difference,
+    )
+
+
+def _tags(dataset: Dataset, selection: Selection) -> dict[str, str]:
+    best = selection.best
+    tags = {
+        "model_type": best.model_type,
+        "cumulative_idx": str(best.cumulative_idx),
+        "train_rows": str(best.rows),
+        "data_source": dataset.source,
+        "data_kind": dataset.kind,
+        "data_sha256": dataset.sha256,
+        "val_f1_score": f"{selection.metrics['val_f1_score']:.4f}",
+        "val_accuracy": f"{selection.metrics['val_accuracy']:.4f}",
+        "test_f1_score": f"{selection.metrics['test_f1_score']:.4f}",
+        "metadata_file": METADATA_FILE,
+    }
+    return {**tags, "data_fallback": dataset.fallback} if dataset.fallback else tags
+
+
+def _description(dataset: Dataset, selection: Selection) -> str:
+    best = selection.best
+    synthetic = " SYNTHETIC DATA, not for use on patients." if dataset.kind == "synthetic" else ""
+    return (
+        f"Model type: {best.model_type}. Trained on {best.rows:,} rows (batches 0 to {best.cumulative_idx}) of"
+        f" {dataset.source}.{synthetic} Validation F1 score: {selection.metrics['val_f1_score']:.4f}. Validation"
+        f" accuracy: {selection.metrics['val_accuracy']:.4f}. Trained at: {_now()}."
+    )
+
+
+def _log(context: Context, previous: str | None, version: str, reasons: tuple[str, ...]) -> None:
+    promotion = Promotion(
+        actor=getpass.getuser(),
+        model_name=context.settings.model_name,
+        from_version=previous,
+        to_version=version,
+        decision="published",
+        reasons=list(reasons),
+        execution=context.execution,
+    )
+    with connect(context.services.platform_url) as platform:
+        log_promotion(platform, promotion)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,74 @@
+"""The charts of an execution, drawn for people and logged to the run that holds it."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+
+from readmission.results import Selection, TrainedModel
+
+CHARTS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1_score": "F1 score"}
+"""Metrics of the request's charts, with their titles; precision, recall and F1 are weighted over the classes."""
+
+PARTS = {"train": "Training", "val": "Validation"}
+
+
+def log_report(client: MlflowClient, run_id: str, selection: Selection) -> None:
+    """Draw and log a chart per part and metric over all models, and the learning curve.
+
+    Args:
+        client: of the tracking server.
+        run_id: of the execution's run.
+        selection: every model, best first.
+    """
+    for part, part_title in PARTS.items():
+        for metric, title in CHARTS.items():
+            figure = bar_chart(selection.ranking, f"{part}_{metric}", f"{part_title} {title}", selection.best.run_id)
+            client.log_figure(run_id, figure, f"charts/{part}_{metric}.png")
+    client.log_figure(run_id, learning_curve(selection.ranking), "charts/learning_curve.png")
+
+
+def bar_chart(models: Sequence[TrainedModel], metric: str, title: str, winner: str) -> Figure:
+    """Draw one metric of every model, grouped by type, sets from small to large; the winner is outlined."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    axes = figure.add_subplot()
+    types = sorted({model.model_type for model in models})
+    sets = sorted({model.cumulative_idx for model in models})
+    width = 0.8 / len(sets)
+    for model in models:
+        place = types.index(model.model_type) + (sets.index(model.cumulative_idx) - (len(sets) - 1) / 2) * width
+        shade = 0.35 + 0.6 * sets.index(model.cumulative_idx) / max(1, len(sets) - 1)
+        edge = "crimson" if model.run_id == winner else "white"
+        bars = axes.bar(
+            place, model.metrics[metric], width, color=(0.12, 0.38, 0.62, shade), edgecolor=edge, linewidth=1.5
+        )
+        axes.bar_label(bars, fmt="%.3f", rotation=90, fontsize=7, padding=2)
+    values = [model.metrics[metric] for model in models]
+    margin = max(0.01, (max(values) - min(values)) * 0.25)
+    axes.set_ylim(max(0.0, min(values) - margin), min(1.0, max(values) + 1.5 * margin))
+    axes.set_xticks(range(len(types)), [name.replace("_", " ") for name in types])
+    axes.set_title(
+        f"{title}: {len(models)} models, paler is less data, the winner outlined (the axis does not begin at 0)"
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def learning_curve(models: Sequence[TrainedModel]) -> Figure:
+    """Draw F1 over training rows for each type, training dashed and validation solid."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    for place, name in enumerate(sorted({model.model_type for model in models})):
+        line = sorted((model for model in models if model.model_type == name), key=lambda model: model.rows)
+        rows = [model.rows for model in line]
+        color = f"C{place}"
+        axes.plot(rows, [model.metrics["train_f1_score"] for model in line], "--", color=color, alpha=0.6)
+        label = name.replace("_", " ")
+        axes.plot(rows, [model.metrics["val_f1_score"] for model in line], "-o", color=color, label=label)
+    axes.set_xlabel("training rows")
+    axes.set_ylabel("weighted F1 (solid: validation, dashed: training)")
+    axes.set_title("Learning curve over the cumulative sets")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,42 @@
+"""The contract of a stored model: what goes in, what comes out, an example, and what it needs to be loaded."""
+
+from importlib.metadata import version
+
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
+
+from readmission.schema import LABELS, RECORD_COLUMNS
+
+TRUSTED_TYPES: tuple[str, ...] = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "numpy.dtype",
+    "readmission.training.model.FittedModel",
+    "sklearn.tree._tree.Tree",
+)
+"""Types that skops may build when a stored model is loaded; anything else is refused."""
+
+PIP_REQUIREMENTS: tuple[str, ...] = tuple(
+    f"{name}=={version(name)}" for name in ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
+)
+
+
+def model_signature() -> ModelSignature:
+    """Raw record in (every field optional), class and probabilities out."""
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec("long" if column.is_number else "string", column.name, required=False) for column in RECORD_COLUMNS
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec("string", "readmission_prediction"),
+        *(ColSpec("double", label) for label in LABELS),
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def input_example() -> pd.DataFrame:
+    """The documented example record, one row."""
+    return pd.DataFrame(
+        [{column.name: int(column.example) if column.is_number else column.example for column in RECORD_COLUMNS}]
+    )

@@ -1,0 +1,169 @@
+"""Runs in MLflow: one parent per execution, one child per model, with metrics, lineage and the model itself."""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow.sklearn
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    RunStatus,
+    RunTag,
+    ViewType,
+)
+from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
+
+from readmission.registry.signature import PIP_REQUIREMENTS, TRUSTED_TYPES, input_example, model_signature
+from readmission.results import TrainedModel, TrainingConfig
+from readmission.schema import COLUMNS
+from readmission.training.estimators import shown_params
+from readmission.training.fitting import Fit
+from readmission.training.prepare import PreparedSet
+
+EXECUTION_TAG = "readmission.execution"
+MODEL_NAME = "model"
+
+
+def ensure_experiment(client: MlflowClient, name: str) -> str:
+    """Find or create the experiment; answer its id."""
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id) if found else str(client.create_experiment(name))
+
+
+def end_stale_runs(client: MlflowClient, experiment_id: str, execution: str) -> int:
+    """Mark runs that other, killed executions left behind as killed; one pipeline runs at a time, so none is alive.
+
+    Returns:
+        how many there were.
+    """
+    query = f"attributes.status = 'RUNNING' AND tags.`{EXECUTION_TAG}` != '{execution}'"
+    runs = client.search_runs([experiment_id], query)
+    for run in runs:
+        client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+    return len(runs)
+
+
+def start_parent(client: MlflowClient, experiment_id: str, execution: str, tags: Mapping[str, str]) -> str:
+    """Start the run that holds an execution, or find it where the stage runs again; answer its id."""
+    query = f"tags.`{EXECUTION_TAG}` = '{execution}' AND tags.role = 'execution'"
+    found = client.search_runs([experiment_id], query, ViewType.ACTIVE_ONLY, max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    every = {**tags, EXECUTION_TAG: execution, "role": "execution"}
+    return str(client.create_run(experiment_id, tags=every, run_name=f"execution_{execution}").info.run_id)
+
+
+def log_fit(
+    client: MlflowClient,
+    experiment_id: str,
+    parent: tuple[str, str],
+    config: TrainingConfig,
+    model_type: str,
+    prepared: PreparedSet,
+    fit: Fit,
+    tags: Mapping[str, str],
+) -> TrainedModel:
+    """Log one fitted model as a child run.
+
+    Args:
+        client: of the tracking server.
+        experiment_id: of the experiment.
+        parent: execution and id of its parent run.
+        config: the cumulative set.
+        model_type: of the estimator.
+        prepared: the set's arrays, for lineage.
+        fit: model and metrics.
+        tags: of the execution, repeated on the child.
+    """
+    execution, parent_run_id = parent
+    name = f"cumulative_{config.cumulative_idx}_{model_type}"
+    every = {**tags, EXECUTION_TAG: execution, "role": "model", MLFLOW_PARENT_RUN_ID: parent_run_id}
+    run_id = str(client.create_run(experiment_id, tags=every, run_name=name).info.run_id)
+    n_features = len(prepared.encoder.features)
+    params = {
+        "model_type": model_type,
+        "cumulative_idx": str(config.cumulative_idx),
+        "n_features": str(n_features),
+        "n_samples": str(prepared.rows),
+        **shown_params(fit.model.estimator),
+    }
+    _log_figures(client, run_id, params, fit.metrics)
+    client.log_inputs(run_id, [_lineage(config, prepared, tags)])
+    model_id = _log_model(client, experiment_id, run_id, f"{MODEL_NAME}_{name}", model_type, fit)
+    client.set_terminated(run_id)
+    return TrainedModel(
+        run_id=run_id,
+        model_id=model_id,
+        model_type=model_type,
+        cumulative_idx=config.cumulative_idx,
+        rows=prepared.rows,
+        n_features=n_features,
+        fit_seconds=fit.metrics["fit_seconds"],
+        metrics={key: value for key, value in fit.metrics.items() if value == value},  # a NaN has no JSON
+    )
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:
+    """Log figures in one request."""
+    _log_figures(client, run_id, {}, metrics)
+
+
+def _log_figures(client: MlflowClient, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in metrics.items() if value == value],
+        params=[Param(name, value) for name, value in params.items()],
+    )
+
+
+def _lineage(config: TrainingConfig, prepared: PreparedSet, tags: Mapping[str, str]) -> DatasetInput:
+    columns = [{"name": column.name, "type": str(column.kind)} for column in COLUMNS]
+    dataset = Dataset(
+        name=config.view,
+        digest=prepared.digest,
+        source_type="postgresql",
+        source=json.dumps({"database": "clean_data_db", "view": config.view, **tags}),
+        schema=json.dumps({"columns": columns}),
+        profile=json.dumps({"num_rows": prepared.rows}),
+    )
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+
+
+def _log_model(client: MlflowClient, experiment_id: str, run_id: str, name: str, model_type: str, fit: Fit) -> str:
+    """Store the model with signature and example; answer its id.
+
+    ``mlflow.sklearn.log_model`` does the same, but only for a global active run.
+    """
+    logged = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, model_type=model_type)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / MODEL_NAME
+        mlflow.sklearn.save_model(
+            fit.model,
+            folder,
+            mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
+            signature=model_signature(),
+            input_example=input_example(),
+            pip_requirements=list(PIP_REQUIREMENTS),
+            skops_trusted_types=list(TRUSTED_TYPES),
+        )
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    return str(logged.model_id)
+
+
+def end_parent(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    """Tag the run of an execution and end it."""
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    client.set_terminated(run_id)

@@ -1,0 +1,63 @@
+"""Versions of the registered model: create one from a run's bundle, and move production to it."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+ALIAS = "production"
+BUNDLE_PATH = "bundle"
+
+
+def production_version(client: MlflowClient, name: str) -> str | None:
+    """Version that the alias ``production`` names; None where there is none."""
+    try:
+        return str(client.get_model_version_by_alias(name, ALIAS).version)
+    except RestException as error:
+        # An absent alias of a model that is there is an invalid parameter to MLflow, not an absent resource.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def create_version(
+    client: MlflowClient, name: str, run_id: str, folder: Path, tags: Mapping[str, str], description: str
+) -> ModelVersion:
+    """Upload a bundle to its run and register it, or answer the version that this run has already.
+
+    Args:
+        client: of the registry.
+        name: registered model; created where missing.
+        run_id: the run that trained it.
+        folder: the bundle.
+        tags: of the version.
+        description: of the version.
+    """
+    _ensure_model(client, name)
+    found = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
+    if found:
+        return found[0]
+    client.log_artifacts(run_id, str(folder), BUNDLE_PATH)
+    return client.create_model_version(
+        name, f"runs:/{run_id}/{BUNDLE_PATH}", run_id=run_id, tags=dict(tags), description=description
+    )
+
+
+def promote(client: MlflowClient, name: str, version: str) -> None:
+    """Point ``production`` at a version. The alias decides; the deprecated stage is set beside it for older views."""
+    client.set_registered_model_alias(name, ALIAS, version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and asked for
+        client.transition_model_version_stage(name, version, "Production", archive_existing_versions=True)
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
+    try:
+        client.create_registered_model(name, description="Readmission of diabetes patients: NO, >30 or <30 days")
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise

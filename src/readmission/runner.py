@@ -1,0 +1,192 @@
+"""Run stages on one machine: hold the lock, keep each stage's result in platform_db, time it, and sum up."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from readmission import pipeline
+from readmission.context import Context, Progress
+from readmission.dataset.model import Dataset
+from readmission.registry.client import make_client, mlflow_errors
+from readmission.registry.report import log_report
+from readmission.registry.tracking import end_parent
+from readmission.results import (
+    Best,
+    Models,
+    Options,
+    Plan,
+    Publication,
+    Selection,
+    SplitResult,
+    StoreResult,
+    Summary,
+)
+from readmission.warehouse import platform
+from readmission.warehouse.connection import connect
+from readmission.warehouse.swap import finish_swaps
+
+Result = TypeVar("Result", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution: its surroundings, what the user chose, and the results of the stages so far.
+
+    Attributes:
+        context: of the execution.
+        options: the user's.
+        pool: processes for training; they load their libraries while earlier stages run.
+        fallback: whether synthetic records may take the place of the default source.
+    """
+
+    context: Context
+    options: Options
+    pool: ProcessPoolExecutor
+    fallback: bool = False
+
+    def load(self, stage: str, kind: type[Result]) -> Result:
+        """Read the result of an earlier stage."""
+        with connect(self.context.services.platform_url) as connection:
+            return kind.model_validate(platform.load_result(connection, self.context.execution, stage))
+
+    def save(self, stage: str, result: BaseModel) -> None:
+        """Keep the result of a stage."""
+        with connect(self.context.services.platform_url) as connection:
+            platform.save_result(connection, self.context.execution, stage, result.model_dump(mode="json"))
+
+    @property
+    def dataset(self) -> Dataset:
+        """What ``download`` answered."""
+        return self.load("download", Dataset)
+
+
+def _download(run: Run) -> Dataset:
+    return pipeline.download(run.context, run.options, run.fallback)
+
+
+def _split(run: Run) -> SplitResult:
+    return pipeline.split(run.context, run.dataset, run.options)
+
+
+def _store(run: Run) -> StoreResult:
+    dataset, batches = run.dataset, run.load("split", SplitResult).batches
+    stored = pipeline.store_batches(run.context, dataset)
+    views = pipeline.store_views(run.context, batches)
+    holdout = pipeline.store_holdout(run.context, dataset)
+    return StoreResult(rows={**stored.rows, **holdout.rows}, views=views.views)
+
+
+def _clean(run: Run) -> BaseModel:
+    return pipeline.clean(run.context, run.load("split", SplitResult).batches)
+
+
+def _plan(run: Run) -> Plan:
+    return pipeline.plan_training(run.context, run.dataset)
+
+
+def _train(run: Run) -> Models:
+    plan = run.load("plan", Plan)
+    models = pipeline.train_all(run.context, run.dataset, plan, run.options.models, run.pool)
+    return Models(models=tuple(models))
+
+
+def _select(run: Run) -> Selection:
+    ranking = pipeline.aggregate(run.load("train", Models).models)
+    return pipeline.evaluate(run.context, ranking, pipeline.select(ranking))
+
+
+def _publish(run: Run) -> Publication:
+    return pipeline.publish(run.context, run.dataset, run.load("select", Selection))
+
+
+STAGES: dict[str, Callable[[Run], BaseModel]] = {
+    "download": _download,
+    "split": _split,
+    "store": _store,
+    "clean": _clean,
+    "plan": _plan,
+    "train": _train,
+    "select": _select,
+    "publish": _publish,
+}
+"""The stages by the names of the command line, in their order."""
+
+
+@contextmanager
+def pipeline_lock(context: Context) -> Iterator[None]:
+    """Hold the lock of the pipeline and finish what a killed run left half done."""
+    url = context.services.platform_url
+    platform.create_tables(url)
+    with platform.run_lock(url, f"process {os.getpid()} on {socket.gethostname()}"):
+        finish_swaps(context.services)
+        yield
+
+
+def begin(run: Run) -> None:
+    """Register the execution with its options, so that later stages know them."""
+    with connect(run.context.services.platform_url) as connection:
+        platform.begin_execution(connection, run.context.execution, run.options.model_dump(mode="json"))
+
+
+def run_stage(run: Run, stage: str) -> BaseModel:
+    """Run one stage and keep its result; the caller holds the lock."""
+    run.context.report(Progress(f"{stage}: started"))
+    started = time.perf_counter()
+    result = STAGES[stage](run)
+    run.save(stage, result)
+    run.context.report(Progress(f"{stage}: done in {time.perf_counter() - started:.1f} s"))
+    return result
+
+
+def run_pipeline(run: Run) -> Summary:
+    """Run every stage, then draw the report; the caller holds the lock."""
+    started = time.perf_counter()
+    begin(run)
+    seconds = {stage: _timed(run, stage) for stage in STAGES}
+    return _summary(run, seconds, time.perf_counter() - started)
+
+
+def _timed(run: Run, stage: str) -> float:
+    started = time.perf_counter()
+    run_stage(run, stage)
+    return round(time.perf_counter() - started, 3)
+
+
+def draw_report(run: Run) -> None:
+    """Log the charts of the execution to its run in MLflow, and end that run; after publishing, off its path."""
+    plan, selection = run.load("plan", Plan), run.load("select", Selection)
+    publication = run.load("publish", Publication)
+    with mlflow_errors(run.context.services):
+        client = make_client(run.context.services)
+        log_report(client, plan.parent_run_id, selection)
+        end_parent(client, plan.parent_run_id, {"registered_version": publication.version})
+
+
+def _summary(run: Run, stages: dict[str, float], seconds: float) -> Summary:
+    dataset, plan = run.dataset, run.load("plan", Plan)
+    selection, publication = run.load("select", Selection), run.load("publish", Publication)
+    return Summary(
+        execution=run.context.execution,
+        data_source=dataset.source,
+        data_fallback=dataset.fallback,
+        batches=len(plan.configs),
+        models=len(selection.ranking),
+        best=Best(
+            model_type=selection.best.model_type,
+            cumulative_idx=selection.best.cumulative_idx,
+            run_id=selection.best.run_id,
+            val_f1_score=selection.metrics["val_f1_score"],
+            val_roc_auc=selection.metrics["val_roc_auc"],
+            test_f1_score=selection.metrics["test_f1_score"],
+        ),
+        registered_version=publication.version,
+        stages=stages,
+        seconds=round(seconds, 3),
+    )

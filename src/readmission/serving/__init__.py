@@ -1,0 +1,1 @@
+"""The prediction API: app factory, data plane, scorer, model store, telemetry."""

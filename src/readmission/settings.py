@@ -1,0 +1,80 @@
+"""Every knob of the platform, typed, from ``READMISSION_*`` variables.
+
+An unknown variable or an unsafe value stops the start. Passwords have no default: the local stack generates them into
+``<home>/credentials.json``; anywhere else they arrive inside the URLs below.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from readmission.errors import BadInputError
+
+PREFIX = "READMISSION_"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """One frozen object, handed to whoever needs it. Each field is described in ``docs/settings.md``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    home: Path = Field(Path(".readmission"), description="folder of all local state")
+    data: str | None = Field(None, description="data source: path, URL, gdrive://ID, s3://bucket/key, synthetic:ROWS")
+
+    data_sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="expected SHA-256 of the CSV; default: that of UCI's"
+    )
+
+    raw_database_url: SecretStr | None = Field(None, description="raw_data_db; empty: the local stack's")
+    clean_database_url: SecretStr | None = Field(None, description="clean_data_db; empty: the local stack's")
+    platform_database_url: SecretStr | None = Field(None, description="platform_db; empty: the local stack's")
+    mlflow_url: str | None = Field(None, description="MLflow tracking server; empty: the local stack's")
+    s3_url: str | None = Field(None, description="S3 endpoint; empty: the local stack's")
+    s3_access_key: SecretStr | None = Field(None, description="S3 access key; empty: the local stack's")
+    s3_secret_key: SecretStr | None = Field(None, description="S3 secret key; empty: the local stack's")
+    s3_bucket: str = Field("readmission", min_length=3, description="bucket of the data files")
+
+    postgres_port: Port = Field(5433, description="local PostgreSQL")
+    s3_port: Port = Field(9000, description="local S3 server")
+    s3_admin_port: Port = Field(9001, description="admin page of the local S3 server")
+    s3_master_port: Port = Field(9333, description="local S3 server, inner port (and +10000)")
+    s3_volume_port: Port = Field(9340, description="local S3 server, inner port (and +10000)")
+    s3_filer_port: Port = Field(9335, description="local S3 server, inner port (and +10000)")
+    mlflow_port: Port = Field(8002, description="local MLflow server")
+    api_port: Port = Field(8000, description="prediction API")
+    start_timeout: float = Field(90.0, gt=0, description="seconds that a local service may take to start")
+
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="training processes")
+    experiment: str = Field("diabetes_readmission_prediction", min_length=1, description="MLflow experiment")
+    model_name: str = Field("diabetes_readmission_model", min_length=1, description="registered model")
+    model_poll_seconds: float = Field(5.0, gt=0, description="how often the API looks for a new production model")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        overrides: values that win over the environment.
+
+    Raises:
+        BadInputError: an unknown ``READMISSION_*`` variable or a value that is not allowed.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise BadInputError(f"Setting {name}: {first['msg']}; see docs/settings.md") from None
+
+
+def _refuse_unknown_variables() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            raise BadInputError(f"Unknown setting {name}; docs/settings.md lists all")

@@ -1,0 +1,1 @@
+"""The estimators, fitting them on the cumulative sets, metrics and selection."""

@@ -1,0 +1,93 @@
+"""The estimators by name, with the parameters of the request."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from lightgbm import LGBMClassifier
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from readmission.features.encoder import CategoryFeature, Encoder
+
+SEED = 42
+
+MODEL_TYPES: tuple[str, ...] = ("logistic_regression", "decision_tree", "random_forest", "gradient_boosting")
+"""The four that are always trained."""
+
+RELATIVE_COST: dict[str, int] = {
+    "random_forest": 8,
+    "logistic_regression": 4,
+    "gradient_boosting": 3,
+    "decision_tree": 1,
+}
+"""Rough share of the fitting time; the longest fits start first, so that no core idles at the end."""
+
+
+def make_estimator(model_type: str, encoder: Encoder, threads: int = 1) -> Any:
+    """Make an unfitted estimator.
+
+    Args:
+        model_type: one of MODEL_TYPES.
+        encoder: names the categories among the columns of the matrix.
+        threads: that the fit may use.
+
+    Returns:
+        a scikit-learn classifier for the matrix of ``features.fit.encode_columns``.
+    """
+    return _MAKERS[model_type](encoder, threads)
+
+
+def _logistic_regression(encoder: Encoder, _: int) -> Pipeline:
+    """One-hot categories and scaled numbers; only here, since trees need neither.
+
+    The most frequent level (code 0) is the reference: without it the columns of a category would always sum to one,
+    and the solver needs three times as long for the same answer.
+    """
+    positions = range(len(encoder.features))
+    categories = [place for place in positions if isinstance(encoder.features[place], CategoryFeature)]
+    numbers = [place for place in positions if place not in set(categories)]
+    one_hot = OneHotEncoder(drop="first", handle_unknown="ignore", dtype=np.float64)
+    columns = ColumnTransformer(
+        [("categories", one_hot, categories), ("numbers", StandardScaler(), numbers)], sparse_threshold=1.0
+    )
+    return Pipeline([("columns", columns), ("classifier", LogisticRegression(max_iter=1000, random_state=SEED))])
+
+
+def _decision_tree(_: Encoder, __: int) -> DecisionTreeClassifier:
+    return DecisionTreeClassifier(max_depth=10, random_state=SEED)
+
+
+def _random_forest(_: Encoder, threads: int) -> RandomForestClassifier:
+    return RandomForestClassifier(n_estimators=100, max_depth=10, random_state=SEED, n_jobs=threads)
+
+
+def _gradient_boosting(_: Encoder, threads: int) -> LGBMClassifier:
+    # deterministic and row-wise: the same data gives the same model, whatever the machine's timing.
+    return LGBMClassifier(
+        n_estimators=100,
+        max_depth=5,
+        random_state=SEED,
+        n_jobs=threads,
+        deterministic=True,
+        force_row_wise=True,
+        verbose=-1,
+    )
+
+
+_MAKERS: dict[str, Callable[[Encoder, int], Any]] = {
+    "logistic_regression": _logistic_regression,
+    "decision_tree": _decision_tree,
+    "random_forest": _random_forest,
+    "gradient_boosting": _gradient_boosting,
+}
+
+
+def shown_params(estimator: Any) -> dict[str, str]:
+    """List an estimator's own parameters as MLflow shows them; those of a pipeline's last step."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    return {name: str(value) for name, value in last.get_params(deep=False).items()}

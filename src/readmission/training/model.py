@@ -1,0 +1,72 @@
+"""A fitted model as one object: raw records in, class and probabilities out. What MLflow stores for each run."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from sklearn.base import BaseEstimator
+
+from readmission.bundle import Decision
+from readmission.features.columns import clean_columns
+from readmission.features.encoder import Encoder
+from readmission.features.fit import encode_columns
+from readmission.schema import LABELS, MISSING, RECORD_COLUMNS
+from readmission.training.metrics import decide
+
+
+class FittedModel(BaseEstimator):  # type: ignore[misc]
+    """Cleaning, the fitted encoder, the fitted estimator and the decision rule, together.
+
+    Attributes:
+        encoder_json: the encoder as JSON; plain text, so that loading it runs no code.
+        estimator: takes the encoder's matrix.
+        decision_json: the decision rule as JSON.
+    """
+
+    def __init__(self, encoder_json: str, estimator: Any, decision_json: str) -> None:
+        self.encoder_json = encoder_json
+        self.estimator = estimator
+        self.decision_json = decision_json
+
+    @property
+    def encoder(self) -> Encoder:
+        """The fitted encoder."""
+        return Encoder.model_validate_json(self.encoder_json)
+
+    @property
+    def decision(self) -> Decision:
+        """The decision rule."""
+        return Decision.model_validate_json(self.decision_json)
+
+    def predict_matrix(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Probabilities for rows that are encoded already; shape (n, 3), in the order of LABELS."""
+        return predict_probabilities(self.estimator, matrix)
+
+    def predict_proba(self, records: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Probabilities for raw records; absent columns count as missing; shape (n, 3)."""
+        return self.predict_matrix(encode_columns(self.encoder, clean_columns(_as_text(records))))
+
+    def predict(self, records: pd.DataFrame) -> pd.DataFrame:
+        """Answer raw records: ``readmission_prediction`` and a column of probabilities per label."""
+        probabilities = self.predict_proba(records)
+        answers = pd.DataFrame(probabilities, columns=list(LABELS))
+        answers.insert(0, "readmission_prediction", np.array(LABELS)[decide(probabilities, self.decision)])
+        return answers
+
+
+def predict_probabilities(estimator: Any, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Probabilities of every label, also of one that training never saw; shape (n, 3), in the order of LABELS."""
+    seen = estimator.predict_proba(matrix)
+    if seen.shape[1] == len(LABELS):
+        return np.asarray(seen, np.float64)
+    probabilities = np.zeros((len(matrix), len(LABELS)))
+    probabilities[:, np.asarray(estimator.classes_, int)] = seen
+    return probabilities
+
+
+def _as_text(records: pd.DataFrame) -> pa.Table:
+    names = [column.name for column in RECORD_COLUMNS if column.name in records.columns]
+    texts = {name: [MISSING if pd.isna(value) else str(value) for value in records[name]] for name in names}
+    return pa.table({name: pa.array(values, pa.string()) for name, values in texts.items()})

@@ -1,0 +1,163 @@
+"""The clean tables: typed columns, missing is NULL, and the cumulative views that training reads."""
+
+from collections.abc import Iterator
+from typing import LiteralString
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from readmission.features.columns import ARROW_TYPES, clean_columns
+from readmission.features.rules import FEATURE_TYPES
+from readmission.schema import ENCOUNTER_ID, LABEL_COLUMN, PATIENT_NBR, RECORD_COLUMNS
+from readmission.services import Services
+from readmission.warehouse.builds import build_schema
+from readmission.warehouse.connection import connect, statement
+from readmission.warehouse.copy import copy_in, copy_out, read_table, to_csv
+from readmission.warehouse.raw import ROW_ID
+
+_KEYS = (ROW_ID, ENCOUNTER_ID, PATIENT_NBR)
+_RAW_TYPES = {
+    **dict.fromkeys(_KEYS, pa.int64()),
+    **{column.name: pa.dictionary(pa.int32(), pa.string()) for column in RECORD_COLUMNS},
+    LABEL_COLUMN: pa.string(),
+}
+_SQL_TYPES: dict[str, LiteralString] = {"text": "text", "integer": "integer"}
+
+
+def create_clean_table(connection: Connection[TupleRow], execution: str, name: str) -> None:
+    """Create an empty clean table in the build; ``batch_id`` is NULL outside training."""
+    features = sql.SQL(", ").join(
+        statement("{name} {dtype}", name=sql.Identifier(name), dtype=sql.SQL(_SQL_TYPES[dtype]))
+        for name, dtype in FEATURE_TYPES.items()
+    )
+    table = sql.Identifier(build_schema(execution), name)
+    connection.execute(statement("DROP TABLE IF EXISTS {table} CASCADE", table=table))
+    connection.execute(
+        statement(
+            "CREATE TABLE {table} (row_id bigint NOT NULL, encounter_id bigint NOT NULL, patient_nbr bigint NOT NULL,"
+            " batch_id smallint, {features}, readmitted text NOT NULL)",
+            table=table,
+            features=features,
+        )
+    )
+
+
+def clean_table(
+    raw: Connection[TupleRow],
+    clean: Connection[TupleRow],
+    execution: str,
+    source: str,
+    target: str,
+    batch_id: int | None,
+) -> int:
+    """Clean one raw table of a build into a clean table of the same build, streaming.
+
+    Args:
+        raw, clean: open transactions of the two databases; the target was created in the latter.
+        execution: whose builds.
+        source: name of the raw table.
+        target: name of the clean table.
+        batch_id: of the rows; None outside training.
+
+    Returns:
+        rows cleaned.
+    """
+    columns = sql.SQL(", ").join(sql.Identifier(name) for name in _RAW_TYPES)
+    query = statement(
+        "SELECT {columns} FROM {table}", columns=columns, table=sql.Identifier(build_schema(execution), source)
+    )
+    names = [*_KEYS, "batch_id", *FEATURE_TYPES, LABEL_COLUMN]
+    blocks = (to_csv(_clean_batch(batch, batch_id)) for batch in copy_out(raw, query, _RAW_TYPES))
+    return copy_in(clean, sql.Identifier(build_schema(execution), target), names, blocks)
+
+
+def _clean_batch(batch: pa.RecordBatch, batch_id: int | None) -> pa.Table:
+    raw = pa.Table.from_batches([batch])
+    cleaned = clean_columns(raw)
+    for position, name in enumerate(_KEYS):
+        cleaned = cleaned.add_column(position, name, raw.column(name))
+    ids = pa.array(np.full(raw.num_rows, -1 if batch_id is None else batch_id, np.int16))
+    cleaned = cleaned.add_column(len(_KEYS), "batch_id", ids if batch_id is not None else pc.if_else(False, ids, None))
+    return cleaned.append_column(LABEL_COLUMN, raw.column(LABEL_COLUMN))
+
+
+def create_clean_views(connection: Connection[TupleRow], execution: str, batches: int) -> None:
+    """Create ``train_cumulative_k`` over ``train_clean`` for each k."""
+    schema = build_schema(execution)
+    for last in range(batches):
+        connection.execute(
+            statement(
+                "CREATE VIEW {view} AS SELECT * FROM {table} WHERE batch_id <= {last}",
+                view=sql.Identifier(schema, f"train_cumulative_{last}"),
+                table=sql.Identifier(schema, "train_clean"),
+                last=sql.Literal(last),
+            )
+        )
+
+
+def read_clean(connection: Connection[TupleRow], name: str, schema: str = "public") -> pa.Table:
+    """Read features and label of a clean table or view, ordered by ``row_id``.
+
+    Args:
+        connection: to the clean database.
+        name: ``train_cumulative_k``, ``validation_clean`` or ``test_clean``.
+        schema: ``public``, or that of a build.
+
+    Returns:
+        n rows; the columns of ``rules.FEATURE_TYPES`` (text dictionary-encoded) and ``readmitted``.
+    """
+    types = {
+        **{name: _read_type(dtype) for name, dtype in FEATURE_TYPES.items()},
+        LABEL_COLUMN: pa.dictionary(pa.int32(), pa.string()),
+    }
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in types)
+    query = statement(
+        "SELECT {columns} FROM {table} ORDER BY row_id", columns=columns, table=sql.Identifier(schema, name)
+    )
+    return read_table(connection, query, types).unify_dictionaries().combine_chunks()
+
+
+def _read_type(dtype: str) -> pa.DataType:
+    return pa.dictionary(pa.int32(), pa.string()) if dtype == "text" else ARROW_TYPES[dtype]
+
+
+def count_rows(connection: Connection[TupleRow], names: list[str], schema: str = "public") -> Iterator[int]:
+    """Count the rows of tables or views."""
+    for name in names:
+        row = connection.execute(
+            statement("SELECT count(*) FROM {table}", table=sql.Identifier(schema, name))
+        ).fetchone()
+        yield int(row[0]) if row else 0
+
+
+def cumulative_views(connection: Connection[TupleRow]) -> list[str]:
+    """List the cumulative views that are current, in the order of their number."""
+    query = "SELECT viewname FROM pg_views WHERE schemaname = 'public' AND viewname ~ '^train_cumulative_[0-9]+$'"
+    names = [str(row[0]) for row in connection.execute(query)]
+    return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
+
+
+def clean_build(services: Services, execution: str, batches: int) -> dict[str, int]:
+    """Clean every raw table of a build.
+
+    Args:
+        services: where both databases are.
+        execution: whose builds.
+        batches: number of batch tables.
+
+    Returns:
+        rows by clean table.
+    """
+    with connect(services.raw_url) as raw, connect(services.clean_url) as clean:
+        for name in ("train_clean", "validation_clean", "test_clean"):
+            create_clean_table(clean, execution, name)
+        train = sum(
+            clean_table(raw, clean, execution, f"batch_{number}", "train_clean", number) for number in range(batches)
+        )
+        validation = clean_table(raw, clean, execution, "validation_raw", "validation_clean", None)
+        test = clean_table(raw, clean, execution, "test_raw", "test_clean", None)
+        create_clean_views(clean, execution, batches)
+    return {"train_clean": train, "validation_clean": validation, "test_clean": test}

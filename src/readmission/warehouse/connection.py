@@ -1,0 +1,61 @@
+"""Connect to PostgreSQL; its failures as one line for people."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import LiteralString
+
+import psycopg
+from psycopg import Connection, conninfo, sql
+from psycopg.rows import TupleRow
+from pydantic import SecretStr
+
+from readmission.errors import ServiceDownError
+
+CONNECT_SECONDS = 5
+
+
+@contextmanager
+def connect(
+    url: SecretStr, application: str = "readmission", autocommit: bool = False
+) -> Iterator[Connection[TupleRow]]:
+    """Open a connection; committed at the end of the block, rolled back on an error.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database``.
+        application: the name that others see in ``pg_stat_activity``.
+        autocommit: each statement on its own.
+
+    Raises:
+        ServiceDownError: the server does not answer, refuses, or goes away within the block.
+    """
+    try:
+        with psycopg.connect(
+            url.get_secret_value(),
+            autocommit=autocommit,
+            connect_timeout=CONNECT_SECONDS,
+            application_name=application,
+        ) as connection:
+            yield connection
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise ServiceDownError(f"PostgreSQL at {place(url)}: {_first_line(error)}; see `readmission doctor`") from error
+
+
+def place(url: SecretStr) -> str:
+    """Name host, port and database of a URL, never its password."""
+    parts = conninfo.conninfo_to_dict(url.get_secret_value())
+    return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
+
+
+def identifier(*names: str) -> sql.Identifier:
+    """Quote a name, with its schema where two are given."""
+    return sql.Identifier(*names)
+
+
+def statement(template: LiteralString, **names: sql.Composable) -> sql.Composed:
+    """Fill quoted names into a statement."""
+    return sql.SQL(template).format(**names)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,155 @@
+"""platform_db: the lock of a run, its stage results, swaps under way, and the log of promotions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from readmission.errors import BadInputError, ServiceDownError
+from readmission.warehouse.connection import connect
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS executions (
+    execution text PRIMARY KEY, started_at timestamptz NOT NULL DEFAULT now(), options jsonb NOT NULL);
+CREATE TABLE IF NOT EXISTS stage_results (
+    execution text NOT NULL REFERENCES executions ON DELETE CASCADE, stage text NOT NULL, result jsonb NOT NULL,
+    finished_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (execution, stage));
+CREATE TABLE IF NOT EXISTS swaps (execution text PRIMARY KEY, started_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS promotions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), actor text NOT NULL,
+    model_name text NOT NULL, from_version text, to_version text NOT NULL, decision text NOT NULL,
+    reasons jsonb NOT NULL, execution text);
+"""
+_LOCK = 7_307_001
+"""Number of the advisory lock; anything that no other program uses in this database."""
+
+
+class Promotion(BaseModel):
+    """One row of the log: who moved production, from what, to what, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    actor: str
+    model_name: str
+    from_version: str | None
+    to_version: str
+    decision: str
+    reasons: list[str]
+    execution: str | None = None
+
+
+def create_tables(url: SecretStr) -> None:
+    """Create what is missing."""
+    with connect(url) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK + 1])  # two starts at once must not race
+        connection.execute(_TABLES)
+
+
+@contextmanager
+def run_lock(url: SecretStr, holder: str) -> Iterator[None]:
+    """Hold the lock of the pipeline: one run at a time. It ends with its connection, so also when the run is killed.
+
+    Args:
+        url: of platform_db.
+        holder: what others are told about who holds it.
+
+    Raises:
+        ServiceDownError: somebody else holds it.
+    """
+    with connect(url, application=f"readmission pipeline, {holder}", autocommit=True) as connection:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
+        if not (row and row[0]):
+            raise ServiceDownError(f"Another pipeline run is under way: {_holder(connection)}; wait for it to end")
+        yield
+
+
+def _holder(connection: Connection[TupleRow]) -> str:
+    query = """
+        SELECT a.application_name, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS') FROM pg_locks l
+        JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.objid = %s AND l.granted
+    """
+    row = connection.execute(query, [_LOCK]).fetchone()
+    return f"{row[0]}, since {row[1]}" if row else "it has just ended, try again"
+
+
+def begin_execution(connection: Connection[TupleRow], execution: str, options: dict[str, Any]) -> None:
+    """Register an execution with its options."""
+    connection.execute(
+        "INSERT INTO executions (execution, options) VALUES (%s, %s) ON CONFLICT (execution) DO UPDATE SET options ="
+        " EXCLUDED.options",
+        [execution, Jsonb(options)],
+    )
+
+
+def latest_execution(connection: Connection[TupleRow]) -> str:
+    """Name the execution that began last.
+
+    Raises:
+        BadInputError: there is none.
+    """
+    row = connection.execute("SELECT execution FROM executions ORDER BY started_at DESC LIMIT 1").fetchone()
+    if not row:
+        raise BadInputError("No execution yet: begin with `readmission pipeline download`")
+    return str(row[0])
+
+
+def execution_options(connection: Connection[TupleRow], execution: str) -> dict[str, Any]:
+    """Read the options that an execution began with."""
+    row = connection.execute("SELECT options FROM executions WHERE execution = %s", [execution]).fetchone()
+    if not row:
+        raise BadInputError(f"No execution is called {execution}")
+    return dict(row[0])
+
+
+def save_result(connection: Connection[TupleRow], execution: str, stage: str, result: dict[str, Any]) -> None:
+    """Keep the result of a stage; a stage that runs again replaces it."""
+    connection.execute(
+        "INSERT INTO stage_results (execution, stage, result) VALUES (%s, %s, %s) ON CONFLICT (execution, stage)"
+        " DO UPDATE SET result = EXCLUDED.result, finished_at = now()",
+        [execution, stage, Jsonb(result)],
+    )
+
+
+def load_result(connection: Connection[TupleRow], execution: str, stage: str) -> dict[str, Any]:
+    """Read the result of a stage.
+
+    Raises:
+        BadInputError: that stage has not run in this execution.
+    """
+    query = "SELECT result FROM stage_results WHERE execution = %s AND stage = %s"
+    row = connection.execute(query, [execution, stage]).fetchone()
+    if not row:
+        raise BadInputError(
+            f"Stage {stage} has not run in execution {execution}: run `readmission pipeline {stage}` first"
+        )
+    return dict(row[0])
+
+
+def latest_result(connection: Connection[TupleRow], stage: str) -> dict[str, Any] | None:
+    """Read the result of a stage in the execution that was published last; None where nothing was."""
+    query = """
+        SELECT result FROM stage_results WHERE stage = %s AND execution =
+          (SELECT execution FROM stage_results WHERE stage = 'publish' ORDER BY finished_at DESC LIMIT 1)
+    """
+    row = connection.execute(query, [stage]).fetchone()
+    return dict(row[0]) if row else None
+
+
+def log_promotion(connection: Connection[TupleRow], promotion: Promotion) -> None:
+    """Add a row to the log of promotions."""
+    connection.execute(
+        "INSERT INTO promotions (actor, model_name, from_version, to_version, decision, reasons, execution)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [
+            promotion.actor,
+            promotion.model_name,
+            promotion.from_version,
+            promotion.to_version,
+            promotion.decision,
+            Jsonb(promotion.reasons),
+            promotion.execution,
+        ],
+    )

@@ -1,0 +1,32 @@
+"""Swap a finished build into both databases: one transaction each, and a swap that was cut short is finished later."""
+
+from readmission.services import Services
+from readmission.warehouse.builds import build_schema, build_schemas, swap_in
+from readmission.warehouse.connection import connect
+from readmission.warehouse.memory import remember_parts
+
+
+def swap(services: Services, execution: str) -> None:
+    """Make the build of an execution the current set in both databases."""
+    with connect(services.platform_url) as platform:
+        platform.execute("INSERT INTO swaps (execution) VALUES (%s) ON CONFLICT DO NOTHING", [execution])
+    _finish(services, execution)
+
+
+def finish_swaps(services: Services) -> None:
+    """Finish what an earlier run began to swap and did not live to end."""
+    with connect(services.platform_url) as platform:
+        started = [str(row[0]) for row in platform.execute("SELECT execution FROM swaps ORDER BY started_at")]
+    for execution in started:
+        _finish(services, execution)
+
+
+def _finish(services: Services, execution: str) -> None:
+    with connect(services.raw_url) as raw:
+        if build_schema(execution) in build_schemas(raw):
+            remember_parts(raw, execution)
+            swap_in(raw, execution)
+    with connect(services.clean_url) as clean:
+        swap_in(clean, execution)
+    with connect(services.platform_url) as platform:
+        platform.execute("DELETE FROM swaps WHERE execution = %s", [execution])

@@ -1,0 +1,55 @@
+"""Run the application on a real server, with a model left on disk."""
+
+import contextlib
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from serving_bundle import MODEL_NAME
+
+from readmission.serving.app import SHELF_FOLDER
+from readmission.serving.mlflow_rest import ModelVersion
+from readmission.serving.shelf import Shelf
+
+NOWHERE = "http://127.0.0.1:9"
+"""An address where nothing listens (the discard port)."""
+
+
+def put_on_shelf(home: Path, folder: Path, version: str = "1") -> ModelVersion:
+    """Leave a bundle where an earlier process would have left it."""
+    shelf = Shelf(home / SHELF_FOLDER)
+    named = ModelVersion(name=MODEL_NAME, version=version, source="mlflow-artifacts:/1/r/artifacts/bundle", run_id="r")
+    with shelf.workspace() as workspace:
+        shutil.copytree(folder, workspace / "made")
+        shelf.put(workspace / "made", named)
+    shelf.point_at(named)
+    return named
+
+
+@contextlib.contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """A real uvicorn on a free port; gives its address."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextlib.contextmanager
+def calling(app: FastAPI) -> Iterator[httpx.Client]:
+    """A client of ``serving(app)``."""
+    with serving(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        yield client

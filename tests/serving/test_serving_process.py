@@ -1,0 +1,160 @@
+"""The API as a process: what it imports, how it starts and stops, and a model swapped under load."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from documented import FULL_BODY, HEALTH
+from faulty_mlflow import FaultyMlflow
+from running_api import NOWHERE, calling, put_on_shelf, serving
+from serving_bundle import MadeBundle
+
+from readmission.errors import BadInputError
+from readmission.serving.app import create_app
+from readmission.settings import Settings
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+FORBIDDEN = ("pandas", "sklearn", "scipy", "pyarrow", "mlflow", "lightgbm", "onnx", "skl2onnx", "httpx", "requests")
+JSON = {"Content-Type": "application/json"}
+
+
+def environment(home: Path, **variables: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("READMISSION_")}
+    return {**kept, "PYTHONPATH": str(SOURCE), "READMISSION_HOME": str(home), **variables}
+
+
+def test_the_process_imports_no_training_library(tmp_path: Path, tree_bundle: MadeBundle) -> None:
+    put_on_shelf(tmp_path, tree_bundle.folder)
+    script = (
+        "import sys, asyncio\n"
+        "from readmission.serving.app import create_app\n"
+        "app = create_app()\n"
+        "async def run():\n"
+        "    async with app.router.lifespan_context(app):\n"
+        "        await asyncio.sleep(0.1)\n"
+        "asyncio.run(run())\n"
+        "print(' '.join(sys.modules))\n"
+    )
+    command = [sys.executable, "-c", script]
+    variables = environment(tmp_path, READMISSION_MLFLOW_URL=NOWHERE)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"onnxruntime", "fastapi", "readmission"} <= loaded
+    assert loaded.isdisjoint(FORBIDDEN)
+
+
+def test_only_lower_layers_are_imported() -> None:
+    allowed = {"bundle", "errors", "features", "schema", "serving", "settings"}
+    used = set()
+    for path in (SOURCE / "readmission" / "serving").glob("*.py"):
+        for line in path.read_text().splitlines():
+            if line.startswith("from readmission."):
+                used.add(line.split()[1].split(".")[1])
+    assert used == allowed
+
+
+def test_uvicorn_runs_the_factory_from_disk_alone(tmp_path: Path, tree_bundle: MadeBundle) -> None:
+    put_on_shelf(tmp_path, tree_bundle.folder, "12")
+    command = [
+        sys.executable, "-m", "uvicorn", "readmission.serving.app:create_app", "--factory", "--port", "0",
+    ]  # fmt: skip
+    variables = environment(tmp_path, READMISSION_MLFLOW_URL=NOWHERE)
+    with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        log = []
+        for line in process.stderr:
+            log.append(line)
+            if "Uvicorn running on" in line:
+                url = line.split("running on ")[1].split()[0]
+                assert httpx.get(f"{url}/health", trust_env=False).content == HEALTH
+                answer = httpx.post(f"{url}/predict", content=FULL_BODY, headers=JSON, trust_env=False)
+                process.terminate()
+    assert answer.headers["X-Model-Version"] == "12"
+    assert process.returncode in (0, -15)
+    assert "Traceback" not in "".join(log)
+    assert "Caucasian" not in "".join(log)
+
+
+def test_a_wrong_address_of_mlflow_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="READMISSION_MLFLOW_URL"):
+        create_app(Settings(home=tmp_path, mlflow_url="mlflow:8002"))
+
+
+def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READMISSION_HOME", str(tmp_path))
+    monkeypatch.setenv("READMISSION_MODEL_NAME", "another_model")
+    with calling(create_app()) as client:
+        assert client.get("/health").json() == {"status": "no model", "model": "another_model"}
+
+
+class Load:
+    """Callers that send the documented request until they are stopped."""
+
+    def __init__(self, url: str, callers: int = 4) -> None:
+        self.answers: list[tuple[int, str]] = []
+        self.failures: list[Exception] = []
+        self._url = url
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self) -> None:
+        with httpx.Client(base_url=self._url, trust_env=False) as client:
+            while not self._stop.is_set():
+                try:
+                    answer = client.post("/predict", content=FULL_BODY, headers=JSON)
+                except httpx.HTTPError as error:
+                    self.failures.append(error)
+                    return
+                self.answers.append((answer.status_code, answer.headers.get("X-Model-Version", "")))
+
+
+def wait_for_version(url: str, version: str) -> None:
+    """Wait until the API serves this version; the test's own time limit ends a vain wait."""
+    while httpx.get(f"{url}/ready", trust_env=False).json().get("model_version") != version:
+        time.sleep(0.02)
+
+
+def test_models_change_under_load_without_a_failure(
+    tmp_path: Path, mlflow: FaultyMlflow, tree_bundle: MadeBundle, linear_bundle: MadeBundle
+) -> None:
+    mlflow.publish("1", tree_bundle.folder)
+    app = create_app(Settings(home=tmp_path, mlflow_url=mlflow.url, model_poll_seconds=0.02))
+    with serving(app) as url:
+        wait_for_version(url, "1")
+        with Load(url) as load:
+            for version, made in (("2", linear_bundle), ("3", tree_bundle), ("4", linear_bundle)):
+                mlflow.publish(version, made.folder)
+                wait_for_version(url, version)
+                seen = len(load.answers)
+                while len(load.answers) < seen + 20 and not load.failures:
+                    time.sleep(0.01)
+    assert load.failures == []
+    assert {status for status, _ in load.answers} == {200}
+    assert {version for _, version in load.answers} >= {"2", "3", "4"}
+
+
+def test_the_process_stops_while_mlflow_hangs(tmp_path: Path, mlflow: FaultyMlflow, tree_bundle: MadeBundle) -> None:
+    mlflow.publish("1", tree_bundle.folder)
+    mlflow.delay = 3600.0
+    app = create_app(Settings(home=tmp_path, mlflow_url=mlflow.url, model_poll_seconds=0.02))
+    with serving(app) as url:
+        while not mlflow.requests:
+            time.sleep(0.01)
+        assert httpx.get(f"{url}/live", trust_env=False).status_code == 200
+    # Leaving the block joins the server's thread: the call under way was ended, or this would wait for its time-out.
+    assert len(mlflow.requests) == 1
