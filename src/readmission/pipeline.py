@@ -123,7 +123,7 @@ def store_batches(context: Context, dataset: Dataset) -> StoreResult:
     path = open_dataset(context.settings, context.services, dataset)
     with connect(context.services.raw_url) as raw:
         assignment = read_assignment(raw, build_schema(context.execution))
-        rows = copy_batches(raw, context.execution, path, assignment)
+    rows = copy_batches(context.services, context.execution, path, assignment)
     return StoreResult(rows={f"batch_{number}": count for number, count in enumerate(rows)})
 
 
@@ -139,7 +139,7 @@ def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
     path = open_dataset(context.settings, context.services, dataset)
     with connect(context.services.raw_url) as raw:
         assignment = read_assignment(raw, build_schema(context.execution))
-        validation, test = copy_holdout(raw, context.execution, path, assignment)
+    validation, test = copy_holdout(context.services, context.execution, path, assignment)
     return StoreResult(rows={"validation_raw": validation, "test_raw": test})
 
 

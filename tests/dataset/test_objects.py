@@ -1,4 +1,3 @@
-import socket
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ SEVERAL_PARTS = 20 << 20
 @pytest.fixture
 def store(services: Services) -> ObjectStore:
     return ObjectStore(services)
-
-
-@pytest.fixture
-def closed_url() -> str:
-    """Where nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def elsewhere(services: Services, **changes: object) -> Services:
@@ -112,8 +103,11 @@ def test_a_server_that_is_down(services: Services, closed_url: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("field", ["s3_access_key", "s3_secret_key"])
-def test_a_wrong_login(services: Services, field: str) -> None:
+def test_a_wrong_login(services: Services, tmp_path: Path, field: str) -> None:
     store = ObjectStore(elsewhere(services, **{field: SecretStr("wrong-and-secret")}))
+    (tmp_path / "out").write_bytes(b"1")
+    with pytest.raises(ServiceDownError, match="refuses"):
+        store.put(tmp_path / "out", "key")
     with pytest.raises(ServiceDownError) as caught:
         store.exists("key")
     assert str(caught.value).startswith(f"S3 at {services.s3_url} refuses s3://{services.s3_bucket}/key (")

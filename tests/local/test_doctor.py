@@ -115,7 +115,8 @@ def test_the_production_model_is_found_by_its_alias(stack: Settings, services: S
     assert "no version" in by_name(settings)["Production model"].detail
     with httpx.Client(base_url=f"{services.mlflow_url}/api/2.0/mlflow", timeout=30, trust_env=False) as client:
         client.post("/registered-models/create", json={"name": model}).raise_for_status()
-        version = {"name": model, "source": "mlflow-artifacts:/0/models/probe"}
+        run = client.post("/runs/create", json={"experiment_id": "0", "start_time": 1}).raise_for_status().json()["run"]
+        version = {"name": model, "source": run["info"]["artifact_uri"], "run_id": run["info"]["run_id"]}
         client.post("/model-versions/create", json=version).raise_for_status()
         alias = {"name": model, "alias": "production", "version": "1"}
         client.post("/registered-models/alias", json=alias).raise_for_status()

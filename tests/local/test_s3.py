@@ -20,7 +20,7 @@ BODY = bytes(range(256)) * 40_000  # 10 MB: several chunks
 
 def client_of(services: Services, secret: str | None = None) -> S3Client:
     secret = secret or services.s3_secret_key.get_secret_value()
-    return s3_client(services.s3_url, services.s3_access_key.get_secret_value(), secret)
+    return s3_client(services.s3_url, services.s3_access_key.get_secret_value(), secret, 30)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,15 @@ def test_objects_come_back_as_they_went(services: Services, stored: str) -> None
 def test_both_buckets_exist(services: Services) -> None:
     client = client_of(services)
     assert {"mlflow", services.s3_bucket} <= {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+
+
+@pytest.mark.parametrize("name", ["Not A Name", "UPPER_CASE!"])
+def test_a_bucket_name_that_cannot_be_is_one_line_with_its_setting(stack: Settings, name: str) -> None:
+    service = S3(stack.model_copy(update={"s3_bucket": name}), local_credentials(stack))
+    with pytest.raises(ServiceDownError) as error:
+        service.provision()
+    assert "READMISSION_S3_BUCKET" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_wrong_key_is_refused(services: Services, stored: str) -> None:

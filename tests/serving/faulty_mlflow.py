@@ -3,6 +3,7 @@
 The real MLflow is in ``test_serving_integration``; what it answers there is what this answers when nothing is injected.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -86,10 +87,8 @@ class FaultyMlflow:
         handler.send_header("Content-Type", kind)
         handler.send_header("Content-Length", str(self.claimed_length or len(body)))
         handler.end_headers()
-        try:
+        with contextlib.suppress(OSError):  # the caller has given up
             handler.wfile.write(body)
-        except OSError:  # the caller has given up
-            pass
 
     def _content(self, path: str) -> Answer:
         for start, fault in self.faults.items():

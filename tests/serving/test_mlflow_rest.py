@@ -193,7 +193,9 @@ def test_a_connection_that_ends_early_counts_as_down(mlflow: FaultyMlflow) -> No
         MlflowRest(mlflow.url, 0.5).production_version(MODEL_NAME)
 
 
-@pytest.mark.parametrize("url", ["", "mlflow", "ftp://host", "file:///etc/passwd", "http://"])
+@pytest.mark.parametrize(
+    "url", ["", "mlflow", "ftp://host", "file:///etc/passwd", "http://", "http://h:x", "http://[1"]
+)
 def test_an_address_that_is_none_stops_the_start(url: str) -> None:
     with pytest.raises(BadInputError, match="READMISSION_MLFLOW_URL"):
         MlflowRest(url)

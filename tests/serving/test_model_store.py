@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from running_api import NOWHERE, put_on_shelf
 from faulty_mlflow import ARTIFACTS, FaultyMlflow, json_answer
+from running_api import NOWHERE, put_on_shelf
 from serving_bundle import MODEL_NAME, MadeBundle, edit_json
 
 from readmission import bundle
@@ -290,6 +290,16 @@ def test_a_disk_that_takes_nothing_leaves_the_model_in_service(
     watched.refresh()
     assert watched.version == "1"
     assert len(messages(caplog)) == 1
+
+
+def test_a_pointer_that_cannot_be_written_does_not_stop_a_new_version(
+    watched: Watched, mlflow: FaultyMlflow, tree_bundle: MadeBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "home" / "serving" / "current.json").mkdir(parents=True)
+    mlflow.publish("1", tree_bundle.folder)
+    watched.refresh()
+    assert watched.version == "1"
+    assert ["cannot be kept on disk" in message for message in messages(caplog)] == [True]
 
 
 def test_watching_goes_on_until_cancelled(watched: Watched, mlflow: FaultyMlflow, tree_bundle: MadeBundle) -> None:

@@ -1,5 +1,6 @@
 """The API against a real MLflow with its artifact proxy: publish, load, swap while requests run."""
 
+import time
 from pathlib import Path
 
 import httpx
@@ -50,7 +51,11 @@ class Publisher:
 
 
 def test_a_published_model_is_loaded_and_swapped(
-    stack: Settings, tmp_path: Path, tree_bundle: MadeBundle, linear_bundle: MadeBundle
+    stack: Settings,
+    tmp_path: Path,
+    tree_bundle: MadeBundle,
+    linear_bundle: MadeBundle,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     url = stack.mlflow_url or f"http://127.0.0.1:{stack.mlflow_port}"
     name = f"{MODEL_NAME}_serving_test"
@@ -66,6 +71,8 @@ def test_a_published_model_is_loaded_and_swapped(
             second = publisher.publish(linear_bundle.folder, as_run=True)
             wait_for_version(api, second)
             incomplete = publisher.publish(tree_bundle.folder, files=bundle.FILES[:3])
+            while f"version {incomplete} cannot be loaded" not in caplog.text:
+                time.sleep(0.02)
             third = publisher.publish(tree_bundle.folder)
             wait_for_version(api, third)
         info = httpx.get(f"{api}/model-info", trust_env=False).json()

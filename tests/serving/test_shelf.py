@@ -71,9 +71,13 @@ def test_the_same_number_of_another_run_is_another_version(shelf: Shelf, folder:
 
 
 def test_a_workspace_leaves_nothing(shelf: Shelf, folder: Path) -> None:
-    with pytest.raises(RuntimeError), shelf.workspace() as inside:
-        (inside / "model.onnx").write_text("x")
-        raise RuntimeError
+    def fail() -> None:
+        with shelf.workspace() as inside:
+            (inside / "model.onnx").write_text("x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert list(folder.iterdir()) == []
 
 

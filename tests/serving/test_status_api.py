@@ -28,8 +28,8 @@ def samples(client: httpx.Client) -> Samples:
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
 
-def value(found: Samples, name: str, **labels: str) -> float:
-    return found.get((name, frozenset(labels.items())), 0.0)
+def value(found: Samples, metric: str, **labels: str) -> float:
+    return found.get((metric, frozenset(labels.items())), 0.0)
 
 
 def test_health_is_exact(client: httpx.Client) -> None:
@@ -93,8 +93,8 @@ def test_predictions_are_counted(client: httpx.Client) -> None:
     client.request("BREW", "/predict")
     after = samples(client)
 
-    def grown(name: str, **labels: str) -> float:
-        return value(after, name, **labels) - value(before, name, **labels)
+    def grown(metric: str, **labels: str) -> float:
+        return value(after, metric, **labels) - value(before, metric, **labels)
 
     assert grown("predict_requests_total", endpoint="/predict", method="POST", status="200") == 1
     assert grown("predict_requests_total", endpoint="/predict", method="POST", status="400") == 1
@@ -159,7 +159,7 @@ def test_an_unforeseen_failure_is_a_problem_and_counted(tmp_path: Path, caplog: 
         raise KeyError("a value of a record")
 
     with calling(app) as client:
-        answer = client.post("/predict", headers={"X-Request-Id": "r1"})
+        answer = client.post("/predict", headers={"X-Request-Id": "r1", "Connection": "close"})
         metrics = samples(client)
     assert answer.status_code == 500
     assert answer.json()["type"].endswith(":internal")

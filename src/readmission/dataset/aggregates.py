@@ -21,15 +21,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyarrow import csv
 
 from readmission import schema
 from readmission.dataset.alias import Codes
+from readmission.dataset.csvfile import open_batches
+from readmission.dataset.verify import verify
 from readmission.errors import BadInputError, ReadmissionError
 from readmission.schema import Kind
 
 MIN_CELL = 11
 """The smallest count that is kept: the usual rule of US health statistics is to suppress cells of 1 to 10."""
+
+MIN_ROWS = 10_000
+"""Of a smaller file, too little would be left after suppression."""
 
 TABLES_FILE = Path(__file__).with_name("synthetic_tables.json.gz")
 TREATMENT = "treatment"
@@ -127,7 +131,7 @@ def build_tables(path: Path) -> Tables:
         path: the CSV, 50 columns.
 
     Raises:
-        BadInputError: the file cannot be read or its columns are not the 50 known ones.
+        BadInputError: the file is not in the source's format, or it has too few rows.
     """
     source = _read(path)
     codes: dict[str, Codes] = {}
@@ -178,17 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read(path: Path) -> pa.Table:
-    # every column stays text: what is drawn later must be spelled as the file spells it
-    convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(schema.COLUMN_NAMES, pa.string()), strings_can_be_null=False, null_values=[]
-    )
-    try:
-        table = csv.read_csv(path, convert_options=convert)
-    except (OSError, pa.ArrowInvalid):
-        raise BadInputError(f"Cannot read {path} as CSV; give the published {schema.CSV_NAME}") from None
-    if tuple(table.column_names) != schema.COLUMN_NAMES:
-        raise BadInputError(f"{path} does not have the 50 columns of {schema.CSV_NAME}; give the published file")
-    return table.combine_chunks()
+    rows = verify(path, path.name)
+    if rows < MIN_ROWS:
+        raise BadInputError(f"{path.name}: {rows} rows are too few to count from; give a file of at least {MIN_ROWS}")
+    return pa.Table.from_batches(open_batches(path)).combine_chunks()
 
 
 def _positions(values: pa.ChunkedArray, levels: Sequence[str]) -> Codes:
@@ -209,9 +206,12 @@ def _grouped(column: schema.Column, values: pa.ChunkedArray) -> tuple[list[Group
 
 def _by_key(values: pa.ChunkedArray, keys: pa.ChunkedArray, share: float) -> tuple[list[Group], Codes]:
     """One group per key with that share of the rows, in order of keys, and a last one for all other keys."""
-    tally = {item["values"]: item["counts"] for item in pc.value_counts(keys).to_pylist()}
+    kept = pc.is_in(values, value_set=pa.array(_kept_values(values)["values"], pa.string()))
+    tally = {item["values"]: item["counts"] for item in pc.value_counts(keys.filter(kept)).to_pylist()}
     frequent = sorted(key for key, count in tally.items() if count >= max(share * len(keys), MIN_CELL))
-    code = np.asarray(pc.fill_null(pc.index_in(keys, value_set=pa.array(frequent)), len(frequent)), dtype=np.int32)
+    code = np.asarray(
+        pc.fill_null(pc.index_in(keys, value_set=pa.array(frequent, pa.string())), len(frequent)), dtype=np.int32
+    )
     groups = [_kept_values(values.filter(pa.array(code == number))) for number in range(code.max() + 1)]
     if not groups[-1]["values"]:  # the other keys are too few to be shown: their rows count nowhere
         groups.pop()

@@ -47,7 +47,7 @@ class Alias:
             other[row[open_], small[open_]] = large[open_]
             mass[row[open_], small[open_]] = 1
             mass[row, large] -= np.where(open_, lack, 0)
-        jump = other - np.arange(levels, dtype=np.int32)
+        jump = (other - np.arange(levels)).astype(np.int32)
         return cls(keep.ravel().astype(np.float32), jump.ravel(), levels)
 
     def draw(self, rng: np.random.Generator, context: Codes) -> Codes:

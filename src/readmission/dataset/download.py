@@ -1,6 +1,7 @@
 """Download one file over HTTP: all of it or none, with errors for people. No address is printed with its secrets."""
 
 from http import HTTPStatus
+from http.client import responses
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +37,9 @@ def download(url: str, path: Path, label: str, report: Report) -> None:
     try:
         fetch(url, str(path), None)
     except requests.HTTPError as error:
+        # pooch leaves the connection of a refusal open.
+        if error.response is not None:
+            error.response.close()
         raise _refused(error, label) from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
         raise BadInputError(f"{label}: not a valid address") from None
@@ -72,8 +76,7 @@ class _Progress:
 
 def _refused(error: requests.HTTPError, label: str) -> BadInputError | ServiceDownError:
     status = error.response.status_code if error.response is not None else HTTPStatus.BAD_GATEWAY
-    known = status in HTTPStatus._value2member_map_
-    answer = f"{label}: the server answers {status} {HTTPStatus(status).phrase if known else ''}".rstrip()
+    answer = f"{label}: the server answers {status} {responses.get(status, '')}".rstrip()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         return ServiceDownError(f"{answer}; try again later")
     return BadInputError(f"{answer}; check the address and that the file is public")
@@ -89,7 +92,7 @@ def _reason(error: requests.RequestException) -> str:
         (requests.exceptions.ConnectTimeout, f"no answer within {CONNECT_SECONDS} seconds"),
         (requests.exceptions.ReadTimeout, f"nothing more came for {READ_SECONDS} seconds"),
         (requests.exceptions.ChunkedEncodingError, "it broke off"),
-        (requests.exceptions.ConnectionError, "no connection"),
+        (requests.exceptions.ConnectionError, "no connection, or it was lost"),
         (requests.exceptions.TooManyRedirects, "it redirects without end"),
     )
     return next((text for kind, text in reasons if isinstance(error, kind)), "unknown reason")

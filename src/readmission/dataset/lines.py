@@ -8,8 +8,8 @@ import pyarrow.csv as pacsv
 
 BLOCK_BYTES = 16 << 20
 
-_NO_DELIMITER = "\x01"
-"""A character that no text file holds: each line becomes one field."""
+_NO_DELIMITER = '"'
+"""A character that no verified file holds: each line becomes one field."""
 
 
 def open_lines(path: Path) -> Iterator[pa.Array]:

@@ -1,5 +1,6 @@
 """The tables of :mod:`readmission.dataset.aggregates`, ready to be drawn from."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -184,7 +185,9 @@ def _extra_weights(
     """How often each treatment gets no extra medication, or which: shape ``(treatments, 1 + extras)``."""
     counts = [count for group in groups for count in group["counts"]]
     states = [fields[-2:] for fields in plain]
-    rows = {state: sum(n for n, other in zip(counts, states, strict=True) if other == state) for state in set(states)}
+    rows: Counter[tuple[str, ...]] = Counter()
+    for state, count in zip(states, counts, strict=True):
+        rows[state] += count
     weights = np.zeros((len(plain), 1 + len(names)))
     for row, (change, medicated) in enumerate(states):
         if medicated == "Yes":

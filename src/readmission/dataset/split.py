@@ -11,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from readmission.dataset.parts import PARTS, SHARES
+from readmission.errors import BadInputError
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 
 UNASSIGNED = -1
+
+MAX_BATCHES = 1_000
+"""Each is a table, a view over all before it, and a training of every model type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +101,18 @@ def cut_batches(rows: int, seed: int, batch_size: int | None, batches: int | Non
 
     Returns:
         batch of each row, shape (n,), numbered from 0 without gaps.
+
+    Raises:
+        BadInputError: that would be more than MAX_BATCHES.
     """
     order = np.random.default_rng(seed).permutation(rows)
-    count = min(batches, rows) if batches else -(-rows // (batch_size or rows))
+    size = batch_size or max(1, rows)
+    count = min(batches, rows) if batches else -(-rows // size)
+    if count > MAX_BATCHES:
+        raise BadInputError(f"{count} batches are too many, at most {MAX_BATCHES} are possible; make them larger")
     batch_of = np.empty(rows, np.int16)
     position = np.arange(rows)
-    batch_of[order] = position * count // rows if batches else position // (batch_size or rows)
+    batch_of[order] = position * count // rows if batches else position // size
     return batch_of
 
 

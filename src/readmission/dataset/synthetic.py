@@ -132,7 +132,8 @@ def _grow_older(
     step[first] = 0
     steps = np.cumsum(step)
     grown = age + steps - np.repeat(steps[first], sizes)
-    return np.minimum(grown, len(schema.AGE_BANDS) - 1).astype(np.int32)
+    older: Codes = np.minimum(grown, len(schema.AGE_BANDS) - 1).astype(np.int32)
+    return older
 
 
 def _lines(
@@ -179,10 +180,11 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
+        try:
+            with part.open("wb") as file:
+                yield file
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise BadInputError(f"Cannot write {path}: {error.strerror}; choose another place") from error
-    finally:
-        part.unlink(missing_ok=True)

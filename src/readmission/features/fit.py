@@ -52,7 +52,8 @@ def _fit_feature(name: str, column: pa.ChunkedArray, min_count: int) -> NumberFe
         return NumberFeature(name=name, fill=_median(column))
     frequent = [level for level, count in counts.items() if count >= min_count]
     # By frequency: deterministic, and neighbours in the order are alike in size, which suits trees.
-    return CategoryFeature(name=name, levels=tuple(sorted(frequent, key=lambda level: (-counts[level], str(level)))))
+    order = sorted(frequent, key=lambda level: (-counts[level], level is None, level or ""))
+    return CategoryFeature(name=name, levels=tuple(order))
 
 
 def _count_values(column: pa.ChunkedArray) -> dict[str | None, int]:

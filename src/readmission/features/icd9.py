@@ -29,6 +29,8 @@ _CHAPTERS: tuple[tuple[int, str], ...] = (
     (800, "injury"),
     (1000, "other"),
 )
+CATEGORY_DIGITS = 3
+
 _STARTS = [start for start, _ in _CHAPTERS]
 
 GROUPS: tuple[str, ...] = tuple(sorted({name for _, name in _CHAPTERS} | {"diabetes", "supplementary", "external"}))
@@ -41,7 +43,7 @@ def icd9_group(code: str) -> str:
     if code[:1] == "E":
         return "external"
     category = code.partition(".")[0]
-    if not (category.isascii() and category.isdigit()):
+    if not (category.isascii() and category.isdigit() and len(category) <= CATEGORY_DIGITS):
         return "other"
     return _numeric_group(int(category))
 

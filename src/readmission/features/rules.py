@@ -53,6 +53,10 @@ UNKNOWN_SOURCES = frozenset({"9", "15", "17", "20", "21"})
 """Codes that say "not available", "NULL", "not mapped" or "unknown" (IDs_mapping.csv of the source)."""
 
 
+BAND_DIGITS = 3
+"""Longer numbers in a band are no years or pounds, and may not fit into the integer column."""
+
+
 def text(value: str) -> str | None:
     """Keep a word; ``?`` is missing."""
     return None if value == MISSING else value
@@ -80,7 +84,7 @@ def band_middle(value: str) -> int | None:
     if value == ">200":
         return 212
     low, _, high = value.strip("[)").partition("-")
-    if low.isdecimal() and high.isdecimal():
+    if low.isdecimal() and high.isdecimal() and max(len(low), len(high)) <= BAND_DIGITS:
         return (int(low) + int(high)) // 2
     return None
 

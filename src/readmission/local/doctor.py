@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import psycopg
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
@@ -23,7 +22,6 @@ PYTHON_FIRST, PYTHON_END = (3, 11), (3, 14)
 NEEDED_BYTES = 2_000_000_000
 
 _SECONDS = 2
-_S3_CONFIG = Config(connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"total_max_attempts": 1}, proxies={})
 _START = "start it with `make run` or `make stack`"
 
 # How a probe fails when a service is down, refuses us, answers nonsense, or its address is malformed.
@@ -115,7 +113,7 @@ def _databases(settings: Settings) -> str:
 def _objects(settings: Settings) -> str:
     services = resolve_services(settings)
     keys = services.s3_access_key.get_secret_value(), services.s3_secret_key.get_secret_value()
-    client = s3_client(services.s3_url, *keys, _S3_CONFIG)
+    client = s3_client(services.s3_url, *keys, _SECONDS)
     buckets = [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
     if services.s3_bucket not in buckets:
         raise ValueError(f"answers, but has no bucket {services.s3_bucket}")

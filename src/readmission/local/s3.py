@@ -3,12 +3,9 @@
 import secrets
 import shutil
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from readmission.errors import ServiceDownError
 from readmission.local.ports import LOOPBACK
@@ -26,8 +23,7 @@ REGION = "us-east-1"
 INNER_OFFSET = 10_000
 
 _SOCKET_FOLDER = Path("/tmp")  # noqa: S108 - fixed in SeaweedFS
-
-_CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}, proxies={})
+_PROBE_SECONDS = 5
 
 
 class S3:
@@ -65,28 +61,42 @@ class S3:
 
     def is_ready(self, child: Child) -> bool:
         """Whether this child answers a signed request."""
+        # Read here, not at the top: it takes a third of a second, in which the services already start.
+        from botocore.exceptions import BotoCoreError, ClientError
+
         if not child.listens_on(self._settings.s3_port):
             return False
         try:
-            self._client().list_buckets()
+            self._client.list_buckets()
         except (BotoCoreError, ClientError):
             return False
         return True
 
     def provision(self) -> None:
-        """Create the buckets that are missing."""
-        client = self._client()
-        existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+        """Create the buckets that are missing.
+
+        Raises:
+            ServiceDownError: one cannot be created, above all for its name.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        existing = {bucket["Name"] for bucket in self._client.list_buckets()["Buckets"]}
         for bucket in sorted({MLFLOW_BUCKET, self._settings.s3_bucket} - existing):
-            client.create_bucket(Bucket=bucket)
+            try:
+                self._client.create_bucket(Bucket=bucket)
+            except (BotoCoreError, ClientError) as error:
+                line = str(error).splitlines()[0]
+                raise ServiceDownError(f"Cannot create bucket {bucket} (READMISSION_S3_BUCKET): {line}") from None
 
     def may_retry(self, _log_line: str) -> bool:
         """Whether it ended for a reason that passes: never."""
         return False
 
+    @cached_property
     def _client(self) -> "S3Client":
         endpoint = f"http://{LOOPBACK}:{self._settings.s3_port}"
-        return s3_client(endpoint, self._credentials["s3_access_key"], self._credentials["s3_secret_key"])
+        keys = self._credentials["s3_access_key"], self._credentials["s3_secret_key"]
+        return s3_client(endpoint, *keys, _PROBE_SECONDS)
 
     def _arguments(self) -> tuple[str, ...]:
         settings = self._settings
@@ -123,8 +133,11 @@ class S3:
         }
 
 
-def s3_client(endpoint: str, access_key: str, secret_key: str, config: Config = _CONFIG) -> "S3Client":
-    """A client that asks once and soon gives up, for watching a server on this machine."""
+def s3_client(endpoint: str, access_key: str, secret_key: str, seconds: int) -> "S3Client":
+    """A client that asks once and gives up after ``seconds``, for watching a server."""
+    import boto3
+    from botocore.config import Config
+
     # A session of its own: boto3's default session is shared state.
     return boto3.session.Session().client(
         "s3",
@@ -132,7 +145,7 @@ def s3_client(endpoint: str, access_key: str, secret_key: str, config: Config = 
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         region_name=REGION,
-        config=config,
+        config=Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1}, proxies={}),
     )
 
 

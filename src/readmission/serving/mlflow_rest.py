@@ -83,12 +83,9 @@ class MlflowRest:
     """
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInputError("Setting READMISSION_MLFLOW_URL: must be http://host:port or https://host:port")
-        self.address = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
-        self._secure = parts.scheme == "https"
-        self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._secure, self._host, self._port, self._prefix = _parse_address(url)
+        # Without a user's password, for messages.
+        self.address = f"http{'s' if self._secure else ''}://{self._host}" + (f":{self._port}" if self._port else "")
         self._timeout = timeout
         self._socket: socket.socket | None = None
         self._closed = False
@@ -195,6 +192,15 @@ class MlflowRest:
     def _connection(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         return kind(self._host, self._port, timeout=self._timeout)
+
+
+def _parse_address(url: str) -> tuple[bool, str, int | None, str]:
+    """Split into: whether it is https, host, port, path prefix."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return parts.scheme == "https", parts.hostname, parts.port, parts.path.rstrip("/")
+    raise BadInputError("Setting READMISSION_MLFLOW_URL: must be http://host:port or https://host:port")
 
 
 def _copy(response: http.client.HTTPResponse, sink: BinaryIO, limit: int) -> None:

@@ -1,6 +1,7 @@
 """The clean tables: typed columns, missing is NULL, and the cumulative views that training reads."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import LiteralString
 
 import numpy as np
@@ -15,8 +16,8 @@ from readmission.schema import ENCOUNTER_ID, LABEL_COLUMN, PATIENT_NBR, RECORD_C
 from readmission.services import Services
 from readmission.warehouse.builds import build_schema
 from readmission.warehouse.connection import connect, statement
-from readmission.warehouse.copy import copy_in, copy_out, read_table, to_csv
-from readmission.warehouse.raw import ROW_ID
+from readmission.warehouse.copy import copy_in, read_pages, read_table, to_csv
+from readmission.warehouse.raw import LANES, ROW_ID
 
 _KEYS = (ROW_ID, ENCOUNTER_ID, PATIENT_NBR)
 _RAW_TYPES = {
@@ -65,17 +66,13 @@ def clean_table(
     Returns:
         rows cleaned.
     """
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name in _RAW_TYPES)
-    query = statement(
-        "SELECT {columns} FROM {table}", columns=columns, table=sql.Identifier(build_schema(execution), source)
-    )
+    tables = read_pages(raw, sql.Identifier(build_schema(execution), source), _RAW_TYPES)
     names = [*_KEYS, "batch_id", *FEATURE_TYPES, LABEL_COLUMN]
-    blocks = (to_csv(_clean_batch(batch, batch_id)) for batch in copy_out(raw, query, _RAW_TYPES))
+    blocks = (to_csv(_clean_rows(rows, batch_id)) for rows in tables)
     return copy_in(clean, sql.Identifier(build_schema(execution), target), names, blocks)
 
 
-def _clean_batch(batch: pa.RecordBatch, batch_id: int | None) -> pa.Table:
-    raw = pa.Table.from_batches([batch])
+def _clean_rows(raw: pa.Table, batch_id: int | None) -> pa.Table:
     cleaned = clean_columns(raw)
     for position, name in enumerate(_KEYS):
         cleaned = cleaned.add_column(position, name, raw.column(name))
@@ -141,7 +138,7 @@ def cumulative_views(connection: Connection[TupleRow]) -> list[str]:
 
 
 def clean_build(services: Services, execution: str, batches: int) -> dict[str, int]:
-    """Clean every raw table of a build.
+    """Clean every raw table of a build, two at a time.
 
     Args:
         services: where both databases are.
@@ -151,13 +148,21 @@ def clean_build(services: Services, execution: str, batches: int) -> dict[str, i
     Returns:
         rows by clean table.
     """
-    with connect(services.raw_url) as raw, connect(services.clean_url) as clean:
-        for name in ("train_clean", "validation_clean", "test_clean"):
-            create_clean_table(clean, execution, name)
-        train = sum(
-            clean_table(raw, clean, execution, f"batch_{number}", "train_clean", number) for number in range(batches)
-        )
-        validation = clean_table(raw, clean, execution, "validation_raw", "validation_clean", None)
-        test = clean_table(raw, clean, execution, "test_raw", "test_clean", None)
+    sources: dict[str, dict[str, int | None]] = {
+        "train_clean": {f"batch_{number}": number for number in range(batches)},
+        "validation_clean": {"validation_raw": None},
+        "test_clean": {"test_raw": None},
+    }
+    with ThreadPoolExecutor(LANES) as threads:
+        rows = threads.map(lambda target: _clean_into(services, execution, target, sources[target]), sources)
+        counts = dict(zip(sources, rows, strict=True))
+    with connect(services.clean_url) as clean:
         create_clean_views(clean, execution, batches)
-    return {"train_clean": train, "validation_clean": validation, "test_clean": test}
+    return counts
+
+
+def _clean_into(services: Services, execution: str, target: str, sources: dict[str, int | None]) -> int:
+    """Clean raw tables into one clean table; answer its rows."""
+    with connect(services.raw_url) as raw, connect(services.clean_url) as clean:
+        create_clean_table(clean, execution, target)
+        return sum(clean_table(raw, clean, execution, source, target, batch) for source, batch in sources.items())

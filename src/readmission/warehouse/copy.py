@@ -3,16 +3,18 @@
 Bytes travel as CSV. Arrow writes and parses it an order of magnitude faster than rows of Python objects.
 """
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
-from psycopg import Connection, Copy, sql
+from psycopg import Connection, sql
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 BLOCK_BYTES = 8 << 20
-"""Arrow parses this much at once; bounds the memory of a streamed read."""
+"""Arrow parses this much at once, and somewhat more; bounds the memory of a streamed read."""
 
 WRITE_BYTES = 1 << 20
 """One message to the server; larger ones are copied once more on the way."""
@@ -65,7 +67,7 @@ def _plain(table: pa.Table | pa.RecordBatch) -> pa.Table:
 
 def copy_out(
     connection: Connection[TupleRow], query: sql.Composable, types: dict[str, pa.DataType]
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[pa.Table]:
     """Stream the rows of a query as Arrow.
 
     Args:
@@ -74,47 +76,96 @@ def copy_out(
         types: column name to Arrow type; text that may be missing or not, NULL becomes null.
 
     Yields:
-        record batches in the order of the query; none where there are no rows.
+        tables of some ten thousand rows, in the order of the query; none where there are no rows.
     """
-    command = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
-    with connection.cursor() as cursor, cursor.copy(command) as copy:
-        stream = io.BufferedReader(_CopyReader(copy), BLOCK_BYTES)
-        if stream.peek(1):
-            yield from pacsv.open_csv(stream, *_options(types))
+    for block in _blocks(connection, query):
+        yield pacsv.read_csv(pa.BufferReader(block), *_options(types))
 
 
 def read_table(connection: Connection[TupleRow], query: sql.Composable, types: dict[str, pa.DataType]) -> pa.Table:
     """Read the rows of a query into one Arrow table; see ``copy_out``."""
-    return pa.Table.from_batches(copy_out(connection, query, types), schema=pa.schema(list(types.items())))
+    empty = pa.schema(list(types.items())).empty_table()
+    return pa.concat_tables([empty, *copy_out(connection, query, types)])
 
 
 def _options(types: dict[str, pa.DataType]) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
-    read = pacsv.ReadOptions(column_names=list(types), block_size=BLOCK_BYTES, use_threads=False)
+    read = pacsv.ReadOptions(column_names=list(types), use_threads=False)
     convert = pacsv.ConvertOptions(
         column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
     )
-    return read, pacsv.ParseOptions(), convert
+    return read, pacsv.ParseOptions(newlines_in_values=True), convert
 
 
-class _CopyReader(io.RawIOBase):
-    """A COPY stream as a file: hands out the server's messages, split where the reader's buffer ends."""
+def _blocks(connection: Connection[TupleRow], query: sql.Composable) -> Iterator[bytes]:
+    """Gather the server's messages, each a row, into blocks of whole rows."""
+    rows: list[memoryview | bytes] = []
+    size = 0
+    for row in _messages(connection, query):
+        rows.append(row)
+        size += len(row)
+        if size >= BLOCK_BYTES:
+            yield b"".join(rows)
+            rows, size = [], 0
+    if rows:
+        yield b"".join(rows)
 
-    def __init__(self, copy: Copy) -> None:
-        self._copy = copy
-        self._rest = memoryview(b"")
 
-    def readable(self) -> bool:
-        return True
+def _messages(connection: Connection[TupleRow], query: sql.Composable) -> Iterator[memoryview | bytes]:
+    """Run a COPY and hand out its messages straight from libpq.
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        filled = 0
-        while filled < len(buffer):
-            if not self._rest:
-                self._rest = memoryview(self._copy.read())
-                if not self._rest:
-                    break
-            size = min(len(buffer) - filled, len(self._rest))
-            buffer[filled : filled + size] = self._rest[:size]
-            self._rest = self._rest[size:]
-            filled += size
-        return filled
+    ``Cursor.copy`` waits in Python for each of them: measured on the real file, that is four fifths of the reading.
+    """
+    command = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
+    server = connection.pgconn
+    _expect(server.exec_(command.as_bytes(connection)), ExecStatus.COPY_OUT)
+    while True:
+        size, row = server.get_copy_data(0)
+        if size < 0:
+            break
+        yield row
+    while result := server.get_result():
+        _expect(result, ExecStatus.COMMAND_OK)
+
+
+def _expect(result: PGresult, status: ExecStatus) -> None:
+    if result.status != status:
+        raise error_from_result(result)
+
+
+PAGES = 512
+"""Pages of a table (8 KiB each) that ``read_pages`` asks for at once."""
+
+
+def read_pages(
+    connection: Connection[TupleRow], table: sql.Composable, types: dict[str, pa.DataType]
+) -> Iterator[pa.Table]:
+    """Stream a table whose values need no quoting as Arrow, in no particular order.
+
+    The server joins the rows of some pages into one text: a hundred times fewer messages than COPY sends, so that the
+    reading costs no Python at all and two readers do not wait for each other.
+
+    Args:
+        connection: an open connection.
+        table: quoted name of a table without NULL, whose values hold no comma, quote or line end.
+        types: column name to Arrow type.
+
+    Yields:
+        tables of some thousand rows.
+    """
+    columns = sql.SQL(", ").join(sql.Identifier(name) for name in types)
+    row = connection.execute(
+        sql.SQL("SELECT pg_relation_size({}::regclass) / 8192").format(_as_text(table, connection))
+    ).fetchone()
+    query = sql.SQL(
+        "SELECT string_agg(concat_ws(',', {}), E'\\n') FROM {} WHERE ctid >= %s::tid AND ctid < %s::tid"
+    ).format(columns, table)
+    for first in range(0, row[0] if row else 0, PAGES):
+        cursor = connection.cursor(binary=True)
+        found = cursor.execute(query, [f"({first},0)", f"({first + PAGES},0)"]).fetchone()
+        if found and found[0]:
+            yield pacsv.read_csv(pa.BufferReader(found[0].encode()), *_options(types))
+
+
+def _as_text(table: sql.Composable, connection: Connection[TupleRow]) -> sql.Literal:
+    """A quoted name as text, for functions that take one."""
+    return sql.Literal(table.as_string(connection))

@@ -1,7 +1,10 @@
 """The raw tables: assignment, batches, cumulative views, validation and test, with the names and values of the file."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +17,16 @@ from psycopg.rows import TupleRow
 from readmission.dataset.lines import open_lines
 from readmission.dataset.parts import PARTS, Part
 from readmission.schema import COLUMN_NAMES, ENCOUNTER_ID
+from readmission.services import Services
 from readmission.warehouse.builds import build_schema
-from readmission.warehouse.connection import statement
-from readmission.warehouse.copy import copy_in, read_table, to_csv
+from readmission.warehouse.connection import connect, statement
+from readmission.warehouse.copy import copy_in, to_csv
 
 ROW_ID = "row_id"
 RAW_COLUMNS: tuple[str, ...] = (ROW_ID, *COLUMN_NAMES)
+
+LANES = 2
+"""Connections that load at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +73,29 @@ def write_assignment(connection: Connection[TupleRow], execution: str, assignmen
 def read_assignment(connection: Connection[TupleRow], schema: str) -> Assignment:
     """Read an assignment back in the order of the file.
 
+    The server joins thousands of rows into one message: they are numbers, so nothing needs quoting.
+
     Args:
         connection: to the raw database.
         schema: of a build, or ``public``.
     """
-    types = {ENCOUNTER_ID: pa.int64(), "part": pa.string(), "batch_id": pa.int16()}
     query = statement(
-        "SELECT encounter_id, part, batch_id FROM {table} ORDER BY row_id", table=sql.Identifier(schema, "assignment")
+        "SELECT string_agg(concat_ws(',', row_id, encounter_id, array_position({parts}, part) - 1,"
+        " coalesce(batch_id, -1)), E'\\n') FROM {table} GROUP BY row_id / 16384",
+        parts=sql.Literal([str(part) for part in PARTS]),
+        table=sql.Identifier(schema, "assignment"),
     )
-    table = read_table(connection, query, types).combine_chunks()
-    parts = pc.index_in(table["part"], value_set=pa.array([str(part) for part in PARTS]))
-    return Assignment(
-        table[ENCOUNTER_ID].to_numpy(),
-        parts.to_numpy().astype(np.int8),
-        table["batch_id"].fill_null(-1).to_numpy().astype(np.int16),
-    )
+    text = "\n".join(str(row[0]) for row in connection.execute(query))
+    numbers = np.fromstring(text.replace("\n", ","), np.int64, sep=",").reshape(-1, 4)
+    numbers = numbers[np.argsort(numbers[:, 0])]
+    return Assignment(numbers[:, 1], numbers[:, 2].astype(np.int8), numbers[:, 3].astype(np.int16))
 
 
-def store_batches(connection: Connection[TupleRow], execution: str, path: Path, assignment: Assignment) -> list[int]:
+def store_batches(services: Services, execution: str, path: Path, assignment: Assignment) -> list[int]:
     """Load the training rows into ``batch_0`` .. ``batch_{N-1}``.
 
     Args:
-        connection: an open transaction of the raw database.
+        services: where the raw database is.
         execution: whose build receives the tables.
         path: the verified CSV file.
         assignment: of that file's rows.
@@ -96,14 +104,14 @@ def store_batches(connection: Connection[TupleRow], execution: str, path: Path, 
         rows of each batch.
     """
     names = [f"batch_{number}" for number in range(assignment.batches)]
-    return _store(connection, execution, path, assignment.batch_id.astype(np.int64), names)
+    return _store(services, execution, path, assignment.batch_id.astype(np.int64), names)
 
 
-def store_holdout(connection: Connection[TupleRow], execution: str, path: Path, assignment: Assignment) -> list[int]:
+def store_holdout(services: Services, execution: str, path: Path, assignment: Assignment) -> list[int]:
     """Load the validation and test rows; see ``store_batches``."""
     target_of_part = {Part.TRAIN: -1, Part.VALIDATION: 0, Part.TEST: 1}
     targets = np.array([target_of_part[part] for part in PARTS])[assignment.part]
-    return _store(connection, execution, path, targets, ["validation_raw", "test_raw"])
+    return _store(services, execution, path, targets, ["validation_raw", "test_raw"])
 
 
 def create_views(connection: Connection[TupleRow], execution: str, batches: int) -> list[str]:
@@ -130,23 +138,42 @@ def _create_view(connection: Connection[TupleRow], schema: str, name: str, batch
 
 
 def _store(
-    connection: Connection[TupleRow],
-    execution: str,
-    path: Path,
-    target_of_row: npt.NDArray[np.int64],
-    names: Sequence[str],
+    services: Services, execution: str, path: Path, target_of_row: npt.NDArray[np.int64], names: Sequence[str]
 ) -> list[int]:
+    """Load rows into tables over several connections: the server parses with one core per connection.
+
+    Each lane has a transaction of its own. Nobody sees the build before it is swapped in, so they need not be one.
+    """
     tables = [sql.Identifier(build_schema(execution), name) for name in names]
-    for table in tables:
-        _create_table(connection, table)
-    stored = [0] * len(tables)
-    for first_row, lines in _numbered(path):
-        targets = target_of_row[first_row : first_row + len(lines)]
+    with connect(services.raw_url) as raw:  # a stage that runs again starts over
+        raw.execute(statement("DROP TABLE IF EXISTS {tables} CASCADE", tables=sql.SQL(", ").join(tables)))
+    with ExitStack() as stack, ThreadPoolExecutor(LANES) as threads:
+        connections = [stack.enter_context(connect(services.raw_url)) for _ in range(min(LANES, len(names)))]
         for number, table in enumerate(tables):
-            chosen = np.flatnonzero(targets == number)
-            if len(chosen):
-                block = _join_lines(lines.take(pa.array(chosen)), chosen + first_row + 1)
-                stored[number] += copy_in(connection, table, RAW_COLUMNS, [block])
+            _create_table(connections[number % len(connections)], table)
+        stored = np.zeros(len(tables), np.int64)
+        for first_row, lines in _numbered(path):
+            targets = target_of_row[first_row : first_row + len(lines)]
+            load = partial(_load_lane, connections, tables, lines, targets, first_row)
+            stored += np.sum(list(threads.map(load, range(len(connections)))), axis=0)
+    return [int(count) for count in stored]
+
+
+def _load_lane(
+    connections: Sequence[Connection[TupleRow]],
+    tables: Sequence[sql.Identifier],
+    lines: pa.Array,
+    targets: npt.NDArray[np.int64],
+    first_row: int,
+    lane: int,
+) -> npt.NDArray[np.int64]:
+    """Load those lines whose tables belong to a lane; answer the rows loaded into each table."""
+    stored = np.zeros(len(tables), np.int64)
+    for number in range(lane, len(tables), len(connections)):
+        chosen = np.flatnonzero(targets == number)
+        if len(chosen):
+            block = _join_lines(lines.take(pa.array(chosen)), chosen + first_row + 1)
+            stored[number] = copy_in(connections[lane], tables[number], RAW_COLUMNS, [block])
     return stored
 
 

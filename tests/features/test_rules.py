@@ -1,0 +1,120 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from readmission import schema
+from readmission.features.columns import ARROW_TYPES
+from readmission.features.rules import (
+    DERIVED,
+    FEATURE_TYPES,
+    RULES,
+    Rule,
+    band_middle,
+    diagnosis_group,
+    known_gender,
+    number,
+    text,
+)
+from readmission.schema import BY_NAME, MISSING, RECORD_COLUMNS, Kind
+
+BY_SOURCE = {rule.source: rule for rule in RULES}
+UNKNOWN_CODES = {
+    "admission_type_id": {"5", "6", "8"},
+    "discharge_disposition_id": {"18", "25", "26"},
+    "admission_source_id": {"9", "15", "17", "20", "21"},
+}
+"""Codes that IDs_mapping.csv describes as NULL, not available, not mapped, unknown or invalid."""
+
+
+def test_each_column_of_a_stay_has_one_rule() -> None:
+    assert [rule.source for rule in RULES] == [column.name for column in RECORD_COLUMNS]
+
+
+def test_no_rule_reads_an_identifier_or_the_outcome() -> None:
+    assert not {rule.source for rule in RULES} & {*schema.IDENTIFIERS, schema.LABEL_COLUMN}
+
+
+def test_feature_names_are_unique_and_typed() -> None:
+    assert len(FEATURE_TYPES) == len(RULES) + len(DERIVED)
+    assert set(FEATURE_TYPES.values()) <= set(ARROW_TYPES)
+
+
+@pytest.mark.parametrize("derived", DERIVED, ids=lambda derived: derived.name)
+def test_derived_columns_sum_what_exists(derived) -> None:
+    kind = "text" if derived.weights else "integer"
+    assert {FEATURE_TYPES[name] for name in derived.sources} == {kind}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_question_mark_is_missing_in_every_column(rule: Rule) -> None:
+    assert rule.clean(MISSING) is None
+
+
+@pytest.mark.parametrize(
+    "column", [column for column in RECORD_COLUMNS if column.levels], ids=lambda column: column.name
+)
+def test_known_levels_stay_known_unless_they_say_unknown(column: schema.Column) -> None:
+    missing = {level for level in column.levels if BY_SOURCE[column.name].clean(level) is None}
+    assert missing == UNKNOWN_CODES.get(column.name, {"Unknown/Invalid"} if column.name == "gender" else set())
+
+
+@pytest.mark.parametrize("name", ["max_glu_serum", "A1Cresult"])
+def test_not_measured_is_a_level_of_its_own(name: str) -> None:
+    assert BY_SOURCE[name].clean("None") == "None"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_type_of_a_rule_is_the_type_of_its_values(rule: Rule) -> None:
+    column = BY_NAME[rule.source]
+    examples = column.levels or (("250.83",) if column.kind is Kind.DIAGNOSIS else (str(column.seen_high),))
+    types = {type(value) for example in examples if (value := rule.clean(example)) is not None}
+    assert types == {int if rule.dtype == "integer" else str}
+
+
+def test_ages_become_the_middles_of_their_bands() -> None:
+    assert [band_middle(band) for band in schema.AGE_BANDS] == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
+
+
+def test_weights_become_the_middles_of_their_bands() -> None:
+    assert [band_middle(band) for band in schema.WEIGHT_BANDS] == [12, 37, 62, 87, 112, 137, 162, 187, 212]
+
+
+@pytest.mark.parametrize(
+    "band",
+    [MISSING, "", "None", "[-)", "[70-)", "[-80)", "[a-b)", "[7.5-8)", "[-5-10)", ">100", "²-²", "[0-99999999999)"],
+)
+def test_an_unknown_band_is_missing(band: str) -> None:
+    assert band_middle(band) is None
+
+
+@given(st.text(max_size=30) | st.from_regex(r"\[\d{0,40}-\d{0,40}\)", fullmatch=True))
+def test_a_band_is_missing_or_a_number_of_float32(band: str) -> None:
+    middle = band_middle(band)
+    assert middle is None or 0 <= middle <= 2**24
+
+
+def test_genders() -> None:
+    assert [known_gender(value) for value in ("Female", "Male", "Unknown/Invalid", MISSING)] == [
+        "Female",
+        "Male",
+        None,
+        None,
+    ]
+
+
+def test_words_stay_as_they_are() -> None:
+    assert [text(value) for value in ("Caucasian", "None", "", MISSING)] == ["Caucasian", "None", "", None]
+
+
+def test_numbers() -> None:
+    assert [number(value) for value in ("0", "41", MISSING)] == [0, 41, None]
+
+
+@pytest.mark.parametrize("value", ["", "4.5", "many", "None"])
+def test_a_count_that_is_no_whole_number_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        number(value)
+
+
+def test_diagnoses_become_groups() -> None:
+    assert [diagnosis_group(value) for value in ("250.83", "V45", MISSING)] == ["diabetes", "supplementary", None]
