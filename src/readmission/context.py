@@ -1,7 +1,7 @@
 """What every stage is handed: settings, services, the execution's name, and where progress goes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +38,10 @@ class Context:
     services: Services
     execution: str
     report: Report = field(default=silent)
+
+    def quiet(self) -> "Context":
+        """The same without a report: what another process can be sent."""
+        return replace(self, report=silent)
 
     @property
     def scratch(self) -> Path:

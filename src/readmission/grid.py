@@ -72,7 +72,7 @@ def worker_pool(workers: int, warm: bool = True) -> Iterator[ProcessPoolExecutor
         warm: have the heavy libraries loaded before the first task arrives.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "skops.io"])
+    context.set_forkserver_preload(["readmission.warm"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
         for _ in range(workers if warm else 0):

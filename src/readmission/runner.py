@@ -42,7 +42,7 @@ class Run:
     Attributes:
         context: of the execution.
         options: the user's.
-        pool: processes for training; they load their libraries while earlier stages run.
+        pool: processes for training, selecting and publishing; they load their libraries while earlier stages run.
         fallback: whether synthetic records may take the place of the default source.
     """
 
@@ -99,11 +99,13 @@ def _train(run: Run) -> Models:
 
 def _select(run: Run) -> Selection:
     ranking = pipeline.aggregate(run.load("train", Models).models)
-    return pipeline.evaluate(run.context, ranking, pipeline.select(ranking))
+    best = pipeline.select(ranking)
+    return run.pool.submit(pipeline.evaluate, run.context.quiet(), ranking, best).result()
 
 
 def _publish(run: Run) -> Publication:
-    return pipeline.publish(run.context, run.dataset, run.load("select", Selection))
+    selection = run.load("select", Selection)
+    return run.pool.submit(pipeline.publish, run.context.quiet(), run.dataset, selection).result()
 
 
 STAGES: dict[str, Callable[[Run], BaseModel]] = {

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -17,6 +17,7 @@ def chances(alias: Alias) -> Weights:
     return found / alias.levels
 
 
+@settings(deadline=None)
 @given(
     arrays(
         np.float64,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from mlflow import MlflowClient
+from mlflow.models import Model
 
 from readmission import bundle
 from readmission.errors import ReadmissionError
@@ -19,6 +20,25 @@ from readmission.registry.signature import PIP_REQUIREMENTS, TRUSTED_TYPES, inpu
 from readmission.services import Services
 from readmission.training.metrics import decide
 from readmission.training.model import FittedModel
+
+
+def save_model(model: FittedModel, folder: Path, identity: Model | None = None) -> None:
+    """Write an MLflow model with signature and example; skops holds it, so loading runs no code of a file.
+
+    Args:
+        model: the fitted model.
+        folder: made for the files.
+        identity: run and logged model that it belongs to, if any.
+    """
+    mlflow.sklearn.save_model(
+        model,
+        folder,
+        mlflow_model=identity,
+        signature=model_signature(),
+        input_example=input_example(),
+        pip_requirements=list(PIP_REQUIREMENTS),
+        skops_trusted_types=list(TRUSTED_TYPES),
+    )
 
 
 def load_model(client: MlflowClient, services: Services, model_id: str, folder: Path) -> FittedModel:
@@ -47,14 +67,7 @@ def write_bundle(
     metadata: bundle.Metadata,
 ) -> None:
     """Write a version's files: an MLflow model that holds the bundle beside it."""
-    mlflow.sklearn.save_model(
-        model,
-        folder,
-        signature=model_signature(),
-        input_example=input_example(),
-        pip_requirements=list(PIP_REQUIREMENTS),
-        skops_trusted_types=list(TRUSTED_TYPES),
-    )
+    save_model(model, folder)
     (folder / bundle.MODEL_FILE).write_bytes(onnx_model)
     texts = {
         bundle.ENCODER_FILE: model.encoder_json,

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import mlflow.sklearn
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -23,7 +22,7 @@ from mlflow.entities import (
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
-from readmission.registry.signature import PIP_REQUIREMENTS, TRUSTED_TYPES, input_example, model_signature
+from readmission.registry.artifacts import save_model
 from readmission.results import TrainedModel, TrainingConfig
 from readmission.schema import COLUMNS
 from readmission.training.estimators import shown_params
@@ -149,15 +148,8 @@ def _log_model(client: MlflowClient, experiment_id: str, run_id: str, name: str,
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / MODEL_NAME
-        mlflow.sklearn.save_model(
-            fit.model,
-            folder,
-            mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
-            signature=model_signature(),
-            input_example=input_example(),
-            pip_requirements=list(PIP_REQUIREMENTS),
-            skops_trusted_types=list(TRUSTED_TYPES),
-        )
+        identity = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
+        save_model(fit.model, folder, identity)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return str(logged.model_id)

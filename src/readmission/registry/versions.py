@@ -42,8 +42,9 @@ def create_version(
     if found:
         return found[0]
     client.log_artifacts(run_id, str(folder), BUNDLE_PATH)
+    source = f"runs:/{run_id}/{BUNDLE_PATH}"
     return client.create_model_version(
-        name, f"runs:/{run_id}/{BUNDLE_PATH}", run_id=run_id, tags=dict(tags), description=description
+        name, source, run_id=run_id, tags=dict(tags), description=description, await_creation_for=0
     )
 
 

@@ -48,12 +48,13 @@ def _logistic_regression(encoder: Encoder, _: int) -> Pipeline:
     The most frequent level (code 0) is the reference: without it the columns of a category would always sum to one,
     and the solver needs three times as long for the same answer.
     """
-    positions = range(len(encoder.features))
-    categories = [place for place in positions if isinstance(encoder.features[place], CategoryFeature)]
-    numbers = [place for place in positions if place not in set(categories)]
-    one_hot = OneHotEncoder(drop="first", handle_unknown="ignore", dtype=np.float64)
+    levels = {place: feature for place, feature in enumerate(encoder.features) if isinstance(feature, CategoryFeature)}
+    numbers = [place for place in range(len(encoder.features)) if place not in levels]
+    # Every code that the encoder can make, also those that these training rows do not hold.
+    codes = [np.arange(len(feature.levels) + 1, dtype=np.float32) for feature in levels.values()]
+    one_hot = OneHotEncoder(categories=codes, drop="first", dtype=np.float64)
     columns = ColumnTransformer(
-        [("categories", one_hot, categories), ("numbers", StandardScaler(), numbers)], sparse_threshold=1.0
+        [("categories", one_hot, list(levels)), ("numbers", StandardScaler(), numbers)], sparse_threshold=1.0
     )
     return Pipeline([("columns", columns), ("classifier", LogisticRegression(max_iter=1000, random_state=SEED))])
 

@@ -1,0 +1,108 @@
+import psycopg
+import pytest
+from building import column, execute
+from psycopg import sql
+from pydantic import SecretStr
+
+from readmission.errors import BadInputError, ServiceDownError
+from readmission.services import Services
+from readmission.warehouse.connection import connect, place, statement
+
+
+def refusal(url: str, secret: str) -> str:
+    with pytest.raises(ServiceDownError) as caught, connect(SecretStr(url)):
+        pass
+    message = str(caught.value)
+    assert "\n" not in message
+    assert secret not in message
+    assert caught.value.exit_code == 3
+    return message
+
+
+@pytest.fixture
+def parts(warehouse: Services) -> psycopg.ConnectionInfo:
+    with psycopg.connect(warehouse.raw_url.get_secret_value()) as connection:
+        return connection.info
+
+
+@pytest.fixture
+def password(warehouse: Services) -> str:
+    return str(psycopg.conninfo.conninfo_to_dict(warehouse.raw_url.get_secret_value())["password"])
+
+
+def test_a_port_where_nobody_listens(warehouse: Services, password: str) -> None:
+    url = warehouse.raw_url.get_secret_value()
+    port = psycopg.conninfo.conninfo_to_dict(url)["port"]
+    message = refusal(url.replace(f":{port}/", ":1/"), password)
+    assert message.startswith("PostgreSQL at 127.0.0.1:1/test_raw_url_")
+    assert message.endswith("see `readmission doctor`")
+
+
+def test_a_wrong_password(warehouse: Services, password: str) -> None:
+    message = refusal(warehouse.raw_url.get_secret_value().replace(password, "hunter2"), "hunter2")
+    assert "password authentication failed" in message
+
+
+def test_an_unknown_database(warehouse: Services, password: str) -> None:
+    assert "no_such_db" in refusal(f"{warehouse.raw_url.get_secret_value().rpartition('/')[0]}/no_such_db", password)
+
+
+@pytest.mark.parametrize(
+    "url", ["hunter2", "postgres//me:hunter2@127.0.0.1/db", "postgresql://me:hunter2%zz@127.0.0.1/db"]
+)
+def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
+    with pytest.raises(BadInputError, match=r"postgresql://user:password@host:port/database") as caught:
+        with connect(SecretStr(url)):
+            pass
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_server_that_goes_away_within_the_block(warehouse: Services) -> None:
+    with (
+        pytest.raises(ServiceDownError, match=r"^PostgreSQL at 127\.0\.0\.1:"),
+        connect(warehouse.raw_url) as connection,
+    ):
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def test_mistakes_in_sql_are_not_hidden(warehouse: Services) -> None:
+    with pytest.raises(psycopg.errors.UndefinedTable), connect(warehouse.raw_url) as connection:
+        connection.execute("SELECT * FROM no_such_table")
+
+
+def test_the_end_of_the_block_commits(warehouse: Services) -> None:
+    with connect(warehouse.raw_url) as connection:
+        connection.execute("CREATE TABLE numbers AS SELECT 7 AS number")
+    assert column(warehouse.raw_url, "SELECT number FROM numbers") == [7]
+
+
+def test_an_error_rolls_back(warehouse: Services) -> None:
+    execute(warehouse.raw_url, "CREATE TABLE numbers AS SELECT 7 AS number")
+    with pytest.raises(RuntimeError, match="stop"), connect(warehouse.raw_url) as connection:
+        connection.execute("DELETE FROM numbers")
+        raise RuntimeError("stop")
+    assert column(warehouse.raw_url, "SELECT number FROM numbers") == [7]
+
+
+def test_autocommit_keeps_what_came_before_an_error(warehouse: Services) -> None:
+    with pytest.raises(RuntimeError, match="stop"), connect(warehouse.raw_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE numbers AS SELECT 7 AS number")
+        raise RuntimeError("stop")
+    assert column(warehouse.raw_url, "SELECT number FROM numbers") == [7]
+
+
+def test_others_see_the_name_of_the_application(warehouse: Services) -> None:
+    with connect(warehouse.raw_url, application="readmission tests") as connection:
+        pid = connection.info.backend_pid
+        query = "SELECT application_name FROM pg_stat_activity WHERE pid = %s"
+        assert column(warehouse.raw_url, query, pid) == ["readmission tests"]
+
+
+def test_the_place_of_a_url_has_no_password() -> None:
+    assert place(SecretStr("postgresql://me:hunter2@host.example:5433/db")) == "host.example:5433/db"
+    assert place(SecretStr("postgresql://me:hunter2@host.example/db")) == "host.example:5432/db"
+
+
+def test_names_are_quoted() -> None:
+    name = sql.Identifier("public", 'a"; DROP TABLE b; --')
+    assert statement("SELECT * FROM {name}", name=name).as_string() == 'SELECT * FROM "public"."a""; DROP TABLE b; --"'
