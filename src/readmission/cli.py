@@ -29,6 +29,14 @@ class Split(StrEnum):
     ENCOUNTER = "encounter"
 
 
+class Database(StrEnum):
+    """The databases of the platform."""
+
+    RAW = "raw"
+    CLEAN = "clean"
+    PLATFORM = "platform"
+
+
 class Stage(StrEnum):
     """The stages, in their order."""
 
@@ -92,6 +100,14 @@ def doctor() -> None:
     Console().print(check_table([(check.name, check.ok, check.detail, check.advice) for check in checks]))
     if not all(check.ok for check in checks):
         raise typer.Exit(3)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def psql(database: Database, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Open psql on a database of the platform; what follows the name goes to psql."""
+    from readmission.local.psql import open_psql
+
+    open_psql(load_settings(), database.value, arguments or [])
 
 
 @pipeline_app.command("run")

@@ -1,16 +1,17 @@
-"""Run the whole pipeline, or one stage of it: lock, processes, stages, charts."""
+"""Run the whole pipeline, or one stage of it: lock, processes, stages, charts.
+
+The heavy modules are imported inside the functions: meanwhile the training processes, started before, load theirs.
+"""
 
 from pydantic import BaseModel
 
 from readmission.context import Context, Progress, Report, new_execution
-from readmission.grid import worker_pool
-from readmission.pipeline import model_types
 from readmission.results import Options, Summary
-from readmission.runner import Run, begin, draw_report, pipeline_lock, run_pipeline, run_stage
 from readmission.services import Services
 from readmission.settings import Settings
 from readmission.warehouse import platform
 from readmission.warehouse.connection import connect
+from readmission.workers import worker_pool
 
 
 def execute(context: Context, options: Options, fallback: bool = False) -> Summary:
@@ -24,18 +25,23 @@ def execute(context: Context, options: Options, fallback: bool = False) -> Summa
     Raises:
         ReadmissionError: with one line for people; the previous tables and model stay as they were.
     """
-    model_types(options.models)  # a misspelt type should not cost a download
-    with pipeline_lock(context), worker_pool(context.settings.workers) as pool:
-        run = Run(context, options, pool, fallback)
-        summary = run_pipeline(run)
-        context.report(Progress("drawing the charts"))
-        draw_report(run)
+    platform.create_tables(context.services.platform_url)  # says at once when the database is down
+    with worker_pool(context.settings.workers) as pool:
+        from readmission.runner import Run, draw_report, pipeline_lock, run_pipeline
+
+        with pipeline_lock(context):
+            run = Run(context, options, pool, fallback)
+            summary = run_pipeline(run)
+            context.report(Progress("drawing the charts"))
+            draw_report(run)
     return summary
 
 
 def begin_execution(settings: Settings, services: Services, options: Options, report: Report) -> BaseModel:
     """Begin an execution and run its first stage alone."""
-    model_types(options.models)
+    platform.create_tables(services.platform_url)
+    from readmission.runner import Run, begin, pipeline_lock, run_stage
+
     context = Context(settings, services, new_execution(), report)
     with pipeline_lock(context), worker_pool(settings.workers, warm=False) as pool:
         run = Run(context, options, pool)
@@ -52,9 +58,12 @@ def continue_execution(
         name = execution or platform.latest_execution(connection)
         options = Options.model_validate(platform.execution_options(connection, name))
     context = Context(settings, services, name, report)
-    with pipeline_lock(context), worker_pool(settings.workers, warm=stage == "train") as pool:
-        run = Run(context, options, pool)
-        result = run_stage(run, stage)
-        if stage == "publish":
-            draw_report(run)
+    with worker_pool(settings.workers, warm=stage in ("train", "select", "publish")) as pool:
+        from readmission.runner import Run, draw_report, pipeline_lock, run_stage
+
+        with pipeline_lock(context):
+            run = Run(context, options, pool)
+            result = run_stage(run, stage)
+            if stage == "publish":
+                draw_report(run)
     return result

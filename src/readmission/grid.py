@@ -3,16 +3,10 @@
 Each process fits with one thread: whole fits side by side use the cores better than threads within a fit.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -63,32 +57,13 @@ def fit_and_log(
         return log_fit(client, job.plan.experiment_id, parent, config, model_type, prepared, fitted, job.tags)
 
 
-@contextmanager
-def worker_pool(workers: int, warm: bool = True) -> Iterator[ProcessPoolExecutor]:
-    """Processes that die with this one.
-
-    Args:
-        workers: how many.
-        warm: have the heavy libraries loaded before the first task arrives.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["readmission.warm"])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
-    try:
-        for _ in range(workers if warm else 0):
-            pool.submit(os.getpid)
-        yield pool
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
 def train_grid(
     pool: ProcessPoolExecutor, job: GridJob, model_types: Sequence[str], notify: Notify
 ) -> list[TrainedModel]:
     """Train every type on every set, the longest fits first.
 
     Args:
-        pool: from ``worker_pool``.
+        pool: from ``workers.worker_pool``.
         job: the execution.
         model_types: to train on each set.
         notify: told of each finished task: what, done, total.
@@ -121,19 +96,3 @@ def _gather(futures: dict[Future[Any], str], verb: str, notify: Notify) -> dict[
         for future in futures:
             future.cancel()
     return results
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that owns the pool is gone, even killed: it could not tell us any more.
-
-    Ctrl-C reaches the whole group; the owner alone decides what it means.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=[parent.sentinel], daemon=True).start()
-
-
-def _watch(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

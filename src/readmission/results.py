@@ -1,8 +1,12 @@
 """What each stage answers: small frozen models that travel through XCom, ``--json`` and the logs alike."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+ModelType = Literal["logistic_regression", "decision_tree", "random_forest", "gradient_boosting"]
+MODEL_TYPES: tuple[ModelType, ...] = get_args(ModelType)
+"""The four that are always trained."""
 
 
 class _Result(BaseModel):
@@ -26,7 +30,7 @@ class Options(_Result):
     batches: PositiveInt | None = None
     split: Literal["patient", "encounter"] = "patient"
     seed: int | None = Field(None, ge=0)
-    models: tuple[str, ...] = ()
+    models: tuple[ModelType, ...] = ()
 
 
 class SplitResult(_Result):

@@ -124,9 +124,7 @@ STAGES: dict[str, Callable[[Run], BaseModel]] = {
 @contextmanager
 def pipeline_lock(context: Context) -> Iterator[None]:
     """Hold the lock of the pipeline and finish what a killed run left half done."""
-    url = context.services.platform_url
-    platform.create_tables(url)
-    with platform.run_lock(url, f"process {os.getpid()} on {socket.gethostname()}"):
+    with platform.run_lock(context.services.platform_url, f"process {os.getpid()} on {socket.gethostname()}"):
         finish_swaps(context.services)
         yield
 

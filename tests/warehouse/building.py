@@ -56,9 +56,10 @@ def store(services: Services, execution: str, path: Path, assignment: Assignment
     with connect(services.raw_url) as raw:
         start_build(raw, execution)
         write_assignment(raw, execution, assignment)
-        batches = store_batches(raw, execution, path, assignment)
+    batches = store_batches(services, execution, path, assignment)
+    with connect(services.raw_url) as raw:
         create_views(raw, execution, assignment.batches)
-        return batches, store_holdout(raw, execution, path, assignment)
+    return batches, store_holdout(services, execution, path, assignment)
 
 
 def build(services: Services, execution: str, path: Path, assignment: Assignment) -> dict[str, int]:

@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
+from pydantic import SecretStr
 
 from readmission.services import Services
 from readmission.warehouse import copy as copy_module
 from readmission.warehouse.connection import connect
-from readmission.warehouse.copy import copy_in, copy_out, read_table, to_csv
+from readmission.warehouse.copy import copy_in, copy_out, read_pages, read_table, to_csv
 
 TYPES = {
     "number": pa.int64(),
@@ -134,30 +135,77 @@ def test_rows_are_read_block_by_block(
         monkeypatch.setattr(copy_module, "BLOCK_BYTES", 1_009)
         batches = list(copy_out(connection, QUERY, TYPES))
         assert len(batches) > 10
-        assert pa.Table.from_batches(batches).to_pylist() == table.to_pylist()
+        assert pa.concat_tables(batches).to_pylist() == table.to_pylist()
 
 
-def test_reading_may_stop_early(connection: Connection[TupleRow]) -> None:
+def read_and_fail(url: SecretStr) -> None:
+    with connect(url) as own:
+        for _ in copy_out(own, sql.SQL("SELECT number FROM generate_series(1, 100000) number"), {"number": pa.int64()}):
+            raise RuntimeError("stop")
+
+
+def test_an_error_while_reading_is_not_hidden(databases: Services) -> None:
+    with pytest.raises(RuntimeError, match="stop"):
+        read_and_fail(databases.raw_url)
+
+
+def load_into_old_table(connection: Connection[TupleRow]) -> None:
     with connection.transaction(force_rollback=True):
-        load(connection, arrow([{"words": "x" * 100}] * 50_000))
-        stream = copy_out(connection, QUERY, TYPES)
-        first = next(stream)
-        stream.close()
-        assert 0 < first.num_rows < 50_000
-
-
-def test_rows_arrive_frozen_so_the_table_must_be_new(connection: Connection[TupleRow]) -> None:
-    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState), connection.transaction():
-        connection.execute("CREATE TABLE copied (number bigint)")
+        create(connection)
         with connection.transaction():
             copy_in(connection, TABLE, ["number"], [b"1\n"])
 
 
+def test_rows_arrive_frozen_so_the_table_must_be_new(connection: Connection[TupleRow]) -> None:
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+        load_into_old_table(connection)
+
+
+def load_bytes(connection: Connection[TupleRow], content: bytes) -> None:
+    with connection.transaction(force_rollback=True):
+        create(connection)
+        copy_in(connection, TABLE, list(TYPES), [content])
+
+
 @pytest.mark.parametrize("broken", [b"1\n", b"1,2,3,4,5\n", b"one,2,a,b\n", b"1,40000,a,b\n"])
 def test_a_broken_line_is_refused(connection: Connection[TupleRow], broken: bytes) -> None:
-    with pytest.raises(psycopg.DataError), connection.transaction():
-        create(connection)
-        copy_in(connection, TABLE, list(TYPES), [broken])
+    with pytest.raises(psycopg.DataError):
+        load_bytes(connection, broken)
+
+
+def test_a_query_that_fails_says_why(connection: Connection[TupleRow]) -> None:
+    with pytest.raises(psycopg.errors.UndefinedTable, match="no_such_table"), connection.transaction():
+        read_table(connection, sql.SQL("SELECT number FROM no_such_table"), {"number": pa.int64()})
+
+
+def test_a_query_that_fails_under_way_says_why(connection: Connection[TupleRow]) -> None:
+    query = sql.SQL("SELECT 1 / (5000 - number) FROM generate_series(1, 9000) number")
+    with pytest.raises(psycopg.errors.DivisionByZero), connection.transaction():
+        read_table(connection, query, {"number": pa.int64()})
+
+
+PAGED = {"number": pa.int64(), "words": pa.dictionary(pa.int32(), pa.string())}
+plain_word = st.text(st.characters(exclude_characters=',"\r\n\0', exclude_categories=("Cs",)), min_size=1, max_size=8)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(plain_word, max_size=10))
+def test_pages_give_every_row_once(connection: Connection[TupleRow], words: list[str]) -> None:
+    table = arrow([{"words": word, "level": "a"} for word in words])
+    with connection.transaction(force_rollback=True):
+        load(connection, table)
+        rows = [row for block in read_pages(connection, TABLE, PAGED) for row in block.to_pylist()]
+        assert sorted(rows, key=lambda row: row["number"]) == table.select(list(PAGED)).to_pylist()
+
+
+def test_many_pages(connection: Connection[TupleRow], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_module, "PAGES", 3)
+    with connection.transaction(force_rollback=True):
+        load(connection, arrow([{"words": "x" * 200, "level": "a"}] * 3_000))
+        blocks = list(read_pages(connection, TABLE, PAGED))
+        assert len(blocks) > 10
+        numbers = [number for block in blocks for number in block["number"].to_pylist()]
+        assert sorted(numbers) == list(range(3_000))
 
 
 def test_dictionaries_are_written_as_words() -> None:

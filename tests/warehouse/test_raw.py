@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,22 +122,25 @@ def test_the_assignment_is_readable_by_people(warehouse: Services, stored: Assig
 
 
 def test_storing_again_replaces(warehouse: Services, stored: Assignment, small_csv: Path) -> None:
+    store_batches(warehouse, EXECUTION, small_csv, stored)
     with connect(warehouse.raw_url) as raw:
-        store_batches(raw, EXECUTION, small_csv, stored)
         create_views(raw, EXECUTION, stored.batches)
-        store_holdout(raw, EXECUTION, small_csv, stored)
+    store_holdout(warehouse, EXECUTION, small_csv, stored)
     for number in range(4):
         assert row_ids(warehouse, f"batch_{number}") == rows_where(stored.batch_id == number)
     assert row_ids(warehouse, "train_cumulative_3") == rows_where(stored.part == 0)
     assert row_ids(warehouse, "validation_raw") == rows_where(stored.part == 1)
 
 
-def test_a_transaction_that_fails_leaves_nothing(warehouse: Services, small_csv: Path) -> None:
+def test_a_file_that_cannot_be_stored_leaves_no_table(warehouse: Services, small_csv: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.csv"
+    lines = small_csv.read_bytes().splitlines(keepends=True)
+    broken.write_bytes(b"".join([*lines[:-1], lines[-1].replace(b",", b";")]))
     assignment = draw_assignment(small_csv, 2)
-    with pytest.raises(RuntimeError, match="stop"), connect(warehouse.raw_url) as raw:
+    with connect(warehouse.raw_url) as raw:
         start_build(raw, EXECUTION)
-        store_batches(raw, EXECUTION, small_csv, assignment)
-        raise RuntimeError("stop")
+    with pytest.raises(psycopg.errors.BadCopyFileFormat):
+        store_batches(warehouse, EXECUTION, broken, replace(assignment, batch_id=np.full_like(assignment.batch_id, 1)))
     assert relations(warehouse.raw_url, SCHEMA) == set()
 
 
@@ -163,7 +167,7 @@ def test_any_word_that_a_file_may_hold_is_stored_as_it_is(
     assignment = Assignment(np.arange(rows), np.zeros(rows, np.int8), np.zeros(rows, np.int16))
     with connect(databases.raw_url) as raw:
         start_build(raw, EXECUTION)
-        assert store_batches(raw, EXECUTION, path, assignment) == [rows]
+    assert store_batches(databases, EXECUTION, path, assignment) == [rows]
     query = "SELECT race, encounter_id, readmitted FROM build_one.batch_0 ORDER BY row_id"
     assert fetch(databases.raw_url, query) == [(word, str(number), "NO") for number, word in enumerate(words)]
 

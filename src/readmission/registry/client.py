@@ -1,6 +1,5 @@
 """The MLflow client, its failures as one line for people."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,20 +10,9 @@ from mlflow.exceptions import MlflowException
 from readmission.errors import ServiceDownError
 from readmission.services import Services
 
-# MLflow's own defaults retry for minutes before they say that nobody answers.
-_CLIENT_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-
 
 def make_client(services: Services) -> MlflowClient:
-    """Make a client of the tracking server; MLflow reads these of its settings from the environment only."""
-    for name, value in _CLIENT_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    """Make a client of the tracking server."""
     return MlflowClient(tracking_uri=services.mlflow_url, registry_uri=services.mlflow_url)
 
 

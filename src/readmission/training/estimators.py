@@ -16,9 +16,6 @@ from readmission.features.encoder import CategoryFeature, Encoder
 
 SEED = 42
 
-MODEL_TYPES: tuple[str, ...] = ("logistic_regression", "decision_tree", "random_forest", "gradient_boosting")
-"""The four that are always trained."""
-
 RELATIVE_COST: dict[str, int] = {
     "random_forest": 8,
     "logistic_regression": 4,
@@ -32,7 +29,7 @@ def make_estimator(model_type: str, encoder: Encoder, threads: int = 1) -> Any:
     """Make an unfitted estimator.
 
     Args:
-        model_type: one of MODEL_TYPES.
+        model_type: one of ``results.MODEL_TYPES``.
         encoder: names the categories among the columns of the matrix.
         threads: that the fit may use.
 

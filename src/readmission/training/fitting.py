@@ -31,7 +31,7 @@ def fit(prepared: PreparedSet, model_type: str, threads: int = 1) -> Fit:
 
     Args:
         prepared: the cumulative set.
-        model_type: one of ``estimators.MODEL_TYPES``.
+        model_type: one of ``results.MODEL_TYPES``.
         threads: that the fit may use.
     """
     with threadpool_limits(threads):

@@ -9,7 +9,7 @@ from psycopg import Connection, conninfo, sql
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
-from readmission.errors import ServiceDownError
+from readmission.errors import BadInputError, ServiceDownError
 
 CONNECT_SECONDS = 5
 
@@ -26,8 +26,10 @@ def connect(
         autocommit: each statement on its own.
 
     Raises:
+        BadInputError: the URL cannot be read.
         ServiceDownError: the server does not answer, refuses, or goes away within the block.
     """
+    where = place(url)
     try:
         with psycopg.connect(
             url.get_secret_value(),
@@ -37,12 +39,21 @@ def connect(
         ) as connection:
             yield connection
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise ServiceDownError(f"PostgreSQL at {place(url)}: {_first_line(error)}; see `readmission doctor`") from error
+        raise ServiceDownError(f"PostgreSQL at {where}: {_first_line(error)}; see `readmission doctor`") from error
 
 
 def place(url: SecretStr) -> str:
-    """Name host, port and database of a URL, never its password."""
-    parts = conninfo.conninfo_to_dict(url.get_secret_value())
+    """Name host, port and database of a URL, never its password.
+
+    Raises:
+        BadInputError: the URL cannot be read.
+    """
+    try:
+        parts = conninfo.conninfo_to_dict(url.get_secret_value())
+    except psycopg.ProgrammingError:  # its message repeats the URL
+        raise BadInputError(
+            "The address of a database cannot be read: write postgresql://user:password@host:port/database"
+        ) from None
     return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
 

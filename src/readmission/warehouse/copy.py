@@ -93,7 +93,7 @@ def _options(types: dict[str, pa.DataType]) -> tuple[pacsv.ReadOptions, pacsv.Pa
     convert = pacsv.ConvertOptions(
         column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
     )
-    return read, pacsv.ParseOptions(newlines_in_values=True), convert
+    return read, pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False), convert
 
 
 def _blocks(connection: Connection[TupleRow], query: sql.Composable) -> Iterator[bytes]:
@@ -123,7 +123,8 @@ def _messages(connection: Connection[TupleRow], query: sql.Composable) -> Iterat
         if size < 0:
             break
         yield row
-    while result := server.get_result():
+    # All of them, also after an error: the connection takes no other command before.
+    for result in list(iter(server.get_result, None)):
         _expect(result, ExecStatus.COMMAND_OK)
 
 

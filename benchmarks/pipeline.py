@@ -1,0 +1,218 @@
+"""Measure the pipeline against bare fits: ``make bench-pipeline``. Prints one JSON object as its last line.
+
+Everything runs on a local stack of its own, in a temporary folder on free ports. The real file is read from
+READMISSION_DATA, else from UCI. ``--quick`` leaves out the parts that take longest (``speedup``, ``row_scaling``).
+"""
+
+import argparse
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.memory import PeakMemory
+from readmission import pipeline
+from readmission.context import Context
+from readmission.dataset.acquire import acquire, open_dataset
+from readmission.dataset.model import Dataset, silent
+from readmission.local.postgres import binary
+from readmission.local.stack import LocalStack
+from readmission.results import Options
+from readmission.schema import COLUMN_NAMES
+from readmission.services import Services, resolve_services
+from readmission.settings import Settings, load_settings
+
+BATCHES = 7
+MEASURED = ("split", "store", "clean", "plan", "train", "select", "publish")
+"""The stages that count: what comes before is a download, what comes after are charts."""
+
+PORTS = (
+    "postgres_port",
+    "s3_port",
+    "s3_admin_port",
+    "s3_master_port",
+    "s3_volume_port",
+    "s3_filer_port",
+    "mlflow_port",
+    "api_port",
+)
+INNER_OFFSET = 10_000
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that are free together with their partner 10,000 higher."""
+    found = [port for port in range(12_000, 20_000, 7) if _is_free(port) and _is_free(port + INNER_OFFSET)]
+    return found[:count]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as candidate:
+        return candidate.connect_ex(("127.0.0.1", port)) != 0
+
+
+def run_pipeline(settings: Settings, data: str, pids: list[int]) -> tuple[dict, float]:
+    """Run the command line as a user would; answer its summary and the peak memory of it and of the stack, in MiB."""
+    names = {name: str(getattr(settings, name)) for name in (*PORTS, "home")}
+    environment = {**os.environ, **{f"READMISSION_{name.upper()}": value for name, value in names.items()}}
+    command = [
+        sys.executable,
+        "-m",
+        "readmission",
+        "pipeline",
+        "run",
+        "--data",
+        data,
+        "--batches",
+        str(BATCHES),
+        "--json",
+    ]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with PeakMemory(process.pid, *pids) as memory:
+        output, errors = process.communicate()
+    if process.returncode:
+        sys.exit(f"the pipeline failed: {errors[-2000:]}")
+    return json.loads(output.splitlines()[-1]), memory.peak
+
+
+def run_bare(path: Path, workers: int, threads: int, boosting: str = "ours") -> float:
+    """Run the bare grid in a process of its own; answer its seconds."""
+    command = [sys.executable, "-m", "benchmarks.bare_grid", str(path), "--batches", str(BATCHES)]
+    command += ["--workers", str(workers), "--threads", str(threads), "--boosting", boosting]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(json.loads(output.splitlines()[-1])["seconds"])
+
+
+def cost(summary: dict) -> float:
+    """Seconds from ``split`` to ``publish``."""
+    return sum(summary["stages"][stage] for stage in MEASURED)
+
+
+def psql_copy_seconds(services: Services, path: Path) -> float:
+    r"""Seconds of ``psql \copy`` of the file into one new table, in one transaction, frozen: the fastest of three."""
+    columns = ", ".join(f'"{name}" text NOT NULL' for name in COLUMN_NAMES)
+    script = (
+        "BEGIN; DROP TABLE IF EXISTS copy_baseline; "
+        f"CREATE TABLE copy_baseline ({columns});\n"
+        f"\\copy copy_baseline FROM '{path}' WITH (FORMAT csv, HEADER, FREEZE)\n"
+        "COMMIT;\n"
+    )
+    command = [str(binary("psql")), "-q", "-v", "ON_ERROR_STOP=1", services.raw_url.get_secret_value()]
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run(command, input=script, text=True, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    subprocess.run([*command, "-c", "DROP TABLE copy_baseline"], check=True, capture_output=True)
+    return min(seconds)
+
+
+def store_seconds(settings: Settings, services: Services, dataset: Dataset) -> float:
+    """Seconds of the stage ``store``, as ``psql`` is measured: on a quiet machine, the fastest of three."""
+    context = Context(settings, services, "bench")
+    batches = pipeline.split(context, dataset, Options(batches=BATCHES)).batches
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        pipeline.store_batches(context, dataset)
+        pipeline.store_views(context, batches)
+        pipeline.store_holdout(context, dataset)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def measure(quick: bool) -> dict:
+    """Measure everything on a stack of its own."""
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        settings = load_settings(home=Path(folder) / "home", **ports)
+        started = time.perf_counter()
+        with LocalStack(settings, say) as stack:
+            cold_start = time.perf_counter() - started
+            services = resolve_services(settings)
+            pids = [child.pid for child in stack.children.values()]
+            dataset = acquire(settings, services, None, silent)
+            result = real_file(settings, services, dataset, pids, cores)
+            result["cold_start_s"] = round(cold_start, 1)
+            if not quick:
+                path = open_dataset(settings, services, dataset)
+                workers, threads = result["bare_workers"], result["bare_threads"]
+                say("the grid with scikit-learn's gradient boosting")
+                result["sklearn_grid_s"] = run_bare(path, workers, threads, "sklearn")
+                result["speedup"] = round(result["sklearn_grid_s"] / result["bare_s"], 2)
+                result.update(scaling(settings, services, pids, workers, threads))
+                result["peak_mib"] = round(max(result["peak_mib"], result["peak_mib_1000000"]))
+    return {
+        **result,
+        "machine": f"{cores} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.machine()}",
+    }
+
+
+def real_file(settings: Settings, services: Services, dataset: Dataset, pids: list[int], cores: int) -> dict:
+    """Measure the pipeline on the real file against bare fits, and storing against psql."""
+    path = open_dataset(settings, services, dataset)
+    say("the pipeline on the real file")
+    summary, peak = run_pipeline(settings, str(path), pids)
+    say(f"stages {summary['stages']}")
+    bare = {}
+    for workers, threads in sorted({(1, cores), (cores, 1)}):
+        say(f"bare fits with {workers} processes of {threads} threads")
+        bare[workers, threads] = run_bare(path, workers, threads)
+    (workers, threads), seconds = min(bare.items(), key=lambda item: item[1])
+    psql, store = psql_copy_seconds(services, path), store_seconds(settings, services, dataset)
+    return {
+        "stages": summary["stages"],
+        "pipeline_s": round(cost(summary), 2),
+        "bare_s": seconds,
+        "bare_workers": workers,
+        "bare_threads": threads,
+        "overhead": round(cost(summary) / seconds, 3),
+        "reports_s": round(summary["seconds"] - sum(summary["stages"].values()), 2),
+        "peak_mib": round(peak),
+        "psql_copy_s": round(psql, 3),
+        "store_s": round(store, 3),
+        "copy_ratio": round(psql / store, 2),
+        "models": summary["models"],
+    }
+
+
+def scaling(settings: Settings, services: Services, pids: list[int], workers: int, threads: int) -> dict:
+    """Measure how cost grows from 100,000 to 1,000,000 synthetic rows, beside the growth of the bare fits."""
+    costs, fits, peaks = [], [], []
+    for rows in (100_000, 1_000_000):
+        say(f"the pipeline on {rows:,} synthetic rows")
+        summary, peak = run_pipeline(settings, f"synthetic:{rows}", pids)
+        path = open_dataset(settings, services, acquire(settings, services, f"synthetic:{rows}", silent))
+        say(f"bare fits on {rows:,} synthetic rows")
+        costs.append(cost(summary))
+        fits.append(run_bare(path, workers, threads))
+        peaks.append(peak)
+    return {
+        "row_scaling": round((costs[1] / costs[0]) / (fits[1] / fits[0]), 3),
+        "pipeline_s_by_rows": [round(value, 1) for value in costs],
+        "bare_s_by_rows": fits,
+        "peak_mib_1000000": round(peaks[1]),
+    }
+
+
+def say(line: str) -> None:
+    """Tell what is going on, beside the result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    print(json.dumps(measure(parser.parse_args().quick)))
+
+
+if __name__ == "__main__":
+    main()

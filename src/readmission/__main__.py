@@ -1,0 +1,5 @@
+"""``python -m readmission``."""
+
+from readmission.cli import main
+
+main()

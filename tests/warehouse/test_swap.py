@@ -1,0 +1,184 @@
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from building import build, builds_of, column, draw_assignment, execute, relations
+from pydantic import SecretStr
+
+from readmission.errors import BadInputError
+from readmission.services import Services
+from readmission.warehouse.builds import start_build, swap_in
+from readmission.warehouse.connection import connect
+from readmission.warehouse.memory import remember_parts
+from readmission.warehouse.platform import create_tables
+from readmission.warehouse.swap import finish_swaps, swap
+
+PATIENCE = 15.0
+
+CLEAN = {"train_clean", "validation_clean", "test_clean"}
+RAW = {"assignment", "validation_raw", "test_raw", "train_raw", "split_memory"}
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What readers see in both databases."""
+
+    raw: set[str]
+    clean: set[str]
+    rows: list[int]
+
+
+def numbered(kind: str, batches: int) -> set[str]:
+    return {f"{kind}_{number}" for number in range(batches)}
+
+
+def current(services: Services) -> Sets:
+    rows = column(services.clean_url, "SELECT count(*) FROM train_cumulative_0")
+    return Sets(relations(services.raw_url), relations(services.clean_url), rows)
+
+
+def expected(batches: int, rows: int) -> Sets:
+    views = numbered("train_cumulative", batches)
+    return Sets(RAW | views | numbered("batch", batches), CLEAN | views, [rows])
+
+
+def pending(services: Services) -> list[str]:
+    return column(services.platform_url, "SELECT execution FROM swaps")
+
+
+@pytest.fixture
+def first(warehouse: Services, small_csv: Path) -> Sets:
+    """A set of three batches that is current."""
+    assignment = draw_assignment(small_csv, 3)
+    build(warehouse, "one", small_csv, assignment)
+    swap(warehouse, "one")
+    sets = expected(3, int((assignment.batch_id == 0).sum()))
+    assert current(warehouse) == sets
+    return sets
+
+
+@pytest.fixture
+def second(warehouse: Services, first: Sets, small_csv: Path) -> Sets:
+    """A build of two batches, not swapped in yet: what will be current then."""
+    assignment = draw_assignment(small_csv, 2, seed=2)
+    build(warehouse, "two", small_csv, assignment)
+    return expected(2, int((assignment.batch_id == 0).sum()))
+
+
+def swap_raw_half(services: Services, execution: str) -> None:
+    """What a swap does before it is killed between the two databases."""
+    with connect(services.platform_url) as platform:
+        platform.execute("INSERT INTO swaps (execution) VALUES (%s)", [execution])
+    with connect(services.raw_url) as raw:
+        remember_parts(raw, execution)
+        swap_in(raw, execution)
+
+
+def test_until_the_swap_the_old_set_is_current(warehouse: Services, first: Sets, second: Sets) -> None:
+    assert current(warehouse) == first
+
+
+def test_the_swap_makes_the_new_set_current_in_both_databases(warehouse: Services, first: Sets, second: Sets) -> None:
+    swap(warehouse, "two")
+    assert current(warehouse) == second
+    assert builds_of(warehouse.raw_url) == builds_of(warehouse.clean_url) == []
+    assert pending(warehouse) == []
+
+
+def test_a_swap_cut_short_between_the_databases_is_finished(warehouse: Services, first: Sets, second: Sets) -> None:
+    swap_raw_half(warehouse, "two")
+    assert current(warehouse) == Sets(second.raw, first.clean, first.rows)
+    finish_swaps(warehouse)
+    assert current(warehouse) == second
+    assert pending(warehouse) == []
+
+
+def test_a_swap_cut_short_before_it_began_is_finished(warehouse: Services, first: Sets, second: Sets) -> None:
+    execute(warehouse.platform_url, "INSERT INTO swaps (execution) VALUES ('two')")
+    finish_swaps(warehouse)
+    assert current(warehouse) == second
+    assert pending(warehouse) == []
+
+
+def test_a_swap_cut_short_at_its_very_end_is_finished(warehouse: Services, first: Sets, second: Sets) -> None:
+    swap(warehouse, "two")
+    execute(warehouse.platform_url, "INSERT INTO swaps (execution) VALUES ('two')")
+    finish_swaps(warehouse)
+    assert current(warehouse) == second
+    assert pending(warehouse) == []
+
+
+def test_finishing_nothing_changes_nothing(warehouse: Services, first: Sets) -> None:
+    finish_swaps(warehouse)
+    finish_swaps(warehouse)
+    assert current(warehouse) == first
+
+
+def test_a_swap_whose_build_is_gone_is_forgotten(warehouse: Services, first: Sets, second: Sets) -> None:
+    execute(warehouse.platform_url, "INSERT INTO swaps (execution) VALUES ('two')")
+    for url in (warehouse.raw_url, warehouse.clean_url):
+        with connect(url) as connection:
+            start_build(connection, "three")
+    finish_swaps(warehouse)
+    assert current(warehouse) == first
+    assert pending(warehouse) == []
+
+
+def test_a_second_swap_does_nothing(warehouse: Services, first: Sets) -> None:
+    swap(warehouse, "one")
+    assert current(warehouse) == first
+
+
+def test_each_part_is_remembered_once(warehouse: Services, first: Sets, second: Sets) -> None:
+    remembered = column(warehouse.raw_url, "SELECT count(*) FROM split_memory")
+    swap_raw_half(warehouse, "two")
+    finish_swaps(warehouse)
+    # The build of these tests remembers every row anew; a second finish must not do so again.
+    assert column(warehouse.raw_url, "SELECT count(*) FROM split_memory") == [2 * remembered[0]]
+
+
+def test_a_build_without_new_parts_can_be_swapped_in(warehouse: Services, first: Sets, second: Sets) -> None:
+    execute(warehouse.raw_url, "DROP TABLE build_two.fresh_parts")
+    swap(warehouse, "two")
+    assert current(warehouse) == second
+
+
+def test_a_swap_that_fails_leaves_the_old_set_and_can_be_repeated(
+    warehouse: Services, first: Sets, second: Sets
+) -> None:
+    execute(warehouse.raw_url, "CREATE VIEW report AS SELECT * FROM batch_0")
+    with pytest.raises(BadInputError, match="report"):
+        swap(warehouse, "two")
+    execute(warehouse.raw_url, "DROP VIEW report")
+    assert current(warehouse) == first
+    swap(warehouse, "two")
+    assert current(warehouse) == second
+
+
+def waiting_readers(url: SecretStr) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return int(column(url, query)[0])
+
+
+def test_a_reader_who_waits_for_the_swap_sees_the_new_set(warehouse: Services, first: Sets, second: Sets) -> None:
+    seen: list[int] = []
+    query = "SELECT count(*) FROM train_cumulative_0"
+    reader = threading.Thread(target=lambda: seen.extend(column(warehouse.clean_url, query)))
+    with connect(warehouse.clean_url) as swapping:
+        swap_in(swapping, "two")
+        reader.start()
+        deadline = time.monotonic() + PATIENCE
+        while not waiting_readers(warehouse.clean_url):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert seen == []
+    reader.join(PATIENCE)
+    assert seen == second.rows
+
+
+def test_without_any_earlier_set(warehouse: Services, small_csv: Path) -> None:
+    create_tables(warehouse.platform_url)
+    finish_swaps(warehouse)
+    assert relations(warehouse.raw_url) == set()
