@@ -3,6 +3,8 @@
 A column has few distinct values, so each rule runs once per distinct value and the answers are spread over the rows.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -46,11 +48,12 @@ def _merge_levels(values: pa.Array, indices: pa.Array) -> pa.DictionaryArray:
 
 
 def _derive(derived: Derived, cleaned: dict[str, pa.Array]) -> pa.Array:
-    weights = dict(derived.weights)
-    return pa.array(np.sum([_weigh(cleaned[name], weights) for name in derived.sources], axis=0, dtype=np.int32))
+    return pa.array(
+        np.sum([_weigh(cleaned[name], derived.weights) for name in derived.sources], axis=0, dtype=np.int32)
+    )
 
 
-def _weigh(column: pa.Array, weights: dict[str, int]) -> npt.NDArray[np.int32]:
+def _weigh(column: pa.Array, weights: Mapping[str, int]) -> npt.NDArray[np.int32]:
     if not weights:
         return np.asarray(column.fill_null(0), np.int32)
     by_level = [weights.get(level, 0) for level in column.dictionary.to_pylist()]

@@ -31,8 +31,7 @@ def _as_text(value: RawValue) -> str:
 
 
 def _derive(derived: Derived, cleaned: Mapping[str, CleanValue]) -> int:
-    weights = dict(derived.weights)
     values = (cleaned[name] for name in derived.sources)
-    if not weights:
+    if not derived.weights:
         return sum(value for value in values if isinstance(value, int))
-    return sum(weights.get(value, 0) for value in values if isinstance(value, str))
+    return sum(derived.weights.get(value, 0) for value in values if isinstance(value, str))

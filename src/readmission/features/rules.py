@@ -4,8 +4,8 @@ Stateless: a rule looks at one raw value (text, as the source writes it) and ans
 Both executors run these same functions, so training and service cannot clean differently.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from readmission import schema
@@ -44,7 +44,7 @@ class Derived:
 
     name: str
     sources: tuple[str, ...]
-    weights: tuple[tuple[str, int], ...] = ()
+    weights: Mapping[str, int] = field(default_factory=dict)
 
 
 UNKNOWN_ADMISSION_TYPES = frozenset({"5", "6", "8"})
@@ -76,17 +76,21 @@ def number(value: str) -> int | None:
     return None if value == MISSING else int(value)
 
 
-def band_middle(value: str) -> int | None:
-    """Turn a band into its middle: ``[70-80)`` to 75 (years), ``[75-100)`` to 87, ``>200`` to 212 (pounds).
+def _middle(band: str) -> int:
+    low, high = band.strip("[)").split("-")
+    return (int(low) + int(high)) // 2
 
-    An unknown band is missing.
-    """
-    if value == ">200":
-        return 212
-    low, _, high = value.strip("[)").partition("-")
-    if low.isdecimal() and high.isdecimal() and max(len(low), len(high)) <= BAND_DIGITS:
-        return (int(low) + int(high)) // 2
-    return None
+
+BAND_MIDDLES: dict[str, int] = {
+    **{band: _middle(band) for band in (*schema.AGE_BANDS, *schema.WEIGHT_BANDS) if band.startswith("[")},
+    ">200": 212,
+}
+"""Middle of each band: ``[70-80)`` is 75 (years), ``[75-100)`` is 87, ``>200`` the next band's 212 (pounds)."""
+
+
+def band_middle(value: str) -> int | None:
+    """Turn a band into its middle; an unknown band is missing."""
+    return BAND_MIDDLES.get(value)
 
 
 def code_without(unknown: frozenset[str]) -> Callable[[str], str | None]:
@@ -131,8 +135,8 @@ RULES: tuple[Rule, ...] = tuple(_rule(column) for column in schema.RECORD_COLUMN
 
 DERIVED: tuple[Derived, ...] = (
     Derived("prior_visits", ("number_outpatient", "number_emergency", "number_inpatient")),
-    Derived("medications_given", schema.MEDICATIONS, (("Steady", 1), ("Up", 1), ("Down", 1))),
-    Derived("medications_changed", schema.MEDICATIONS, (("Up", 1), ("Down", 1))),
+    Derived("medications_given", schema.MEDICATIONS, {"Steady": 1, "Up": 1, "Down": 1}),
+    Derived("medications_changed", schema.MEDICATIONS, {"Up": 1, "Down": 1}),
 )
 
 FEATURE_TYPES: dict[str, Literal["text", "integer"]] = {

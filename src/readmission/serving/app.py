@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from readmission import __version__
 from readmission.serving.data_plane import DataPlane
@@ -34,7 +35,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     telemetry = Telemetry()
     store = _make_store(settings, telemetry)
     plane = DataPlane(store, telemetry)
-    app = FastAPI(
+    # FastAPI's own pages of documentation load their scripts from the internet; a hospital's network has none.
+    app = FastAPIOffline(
         title="Readmission prediction",
         description="Predicts whether a diabetes patient returns to hospital: not (NO), within 30 days, or later.",
         version=__version__,
