@@ -15,6 +15,8 @@ from readmission.settings import Settings
 REPOSITORY = Path(__file__).resolve().parents[1]
 CSV_NAME = "diabetic_data.csv"
 
+pytest_plugins = ["pipeline_fixtures"]
+
 INNER_OFFSET = 10_000
 PORT_FIELDS = (
     "postgres_port",

@@ -1,0 +1,142 @@
+"""Runs that are killed or interrupted at any moment, and two at once: the next run completes, nothing is left over."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psutil
+import psycopg
+import pytest
+from mlflow import MlflowClient
+
+from command_line import CommandLine, Outcome, World, all_gone, build_schemas, descendants, look
+from readmission.settings import Settings
+
+COMMAND = (
+    "pipeline", "run", "--data", "synthetic:3000", "--batches", "2", "--models", "decision_tree,gradient_boosting",
+    "--json",
+)  # fmt: skip
+MOMENTS = {
+    "split": ("split: done", 0.02),
+    "store": ("store: started", 0.08),
+    "clean": ("clean: started", 0.15),
+    "train": ("trained ", 0.0),
+    "publish": ("publish: started", 0.6),
+}
+"""When a run is killed: this many seconds after this line of its progress."""
+
+
+@dataclass
+class Story:
+    """What was seen of several killed runs one after the other, of a second one beside the last, and of the rest."""
+
+    platform: Settings
+    survivors: dict[str, list[psutil.Process]] = field(default_factory=dict)
+    worlds: dict[str, World] = field(default_factory=dict)
+    second: Outcome | None = None
+    completed: Outcome | None = None
+
+
+def kill_at(story: Story, cli: CommandLine, moment: str) -> None:
+    line, pause = MOMENTS[moment]
+    with cli.start(*COMMAND) as running:
+        running.wait_for_line(line)
+        if moment == "train":
+            story.second = cli.invoke(*COMMAND)
+        time.sleep(pause)
+        children = descendants(running.process.pid)
+        running.process.kill()
+        assert running.process.wait() == -9
+        story.survivors[moment] = [] if all_gone(children) else children
+        story.worlds[moment] = look(cli.services, story.platform.model_name)
+
+
+@pytest.fixture(scope="module")
+def story(new_platform: Callable[..., Settings]) -> Story:
+    story = Story(new_platform())
+    cli = CommandLine(story.platform)
+    for moment in MOMENTS:
+        kill_at(story, cli, moment)
+    story.completed = cli.invoke(*COMMAND)
+    return story
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_leaves_no_process(story: Story, moment: str) -> None:
+    assert story.survivors[moment] == []
+
+
+@pytest.mark.parametrize("moment", ["split", "store"])
+def test_a_run_killed_early_leaves_no_tables(story: Story, moment: str) -> None:
+    assert {name for name, (rows, _) in story.worlds[moment].tables.items() if rows} <= {"raw.split_memory"}
+
+
+@pytest.mark.parametrize("moment", ["train", "publish"])
+def test_a_run_killed_late_leaves_whole_tables(story: Story, moment: str) -> None:
+    rows = {name: count for name, (count, _) in story.worlds[moment].tables.items()}
+    assert rows["raw.train_raw"] + rows["raw.validation_raw"] + rows["raw.test_raw"] == 3000
+    assert rows["raw.train_raw"] == rows["clean.train_clean"] == rows["clean.train_cumulative_1"]
+
+
+def test_nothing_is_in_production_before_a_run_publishes(story: Story) -> None:
+    assert {story.worlds[moment].production for moment in ("split", "store", "clean", "train")} == {None}
+    assert {story.worlds[moment].promotions for moment in ("split", "store", "clean", "train")} == {0}
+
+
+def test_the_same_command_completes_afterwards(story: Story) -> None:
+    assert story.completed is not None
+    assert story.completed.code == 0, story.completed.stderr
+    assert story.completed.summary["models"] == 4
+    after = look(CommandLine(story.platform).services, story.platform.model_name)
+    assert after.production == story.completed.summary["registered_version"]
+    assert after.tables["raw.assignment"][0] == 3000
+    assert {name: after.tables[name] for name in after.tables if name != "raw.split_memory"} == {
+        name: content for name, content in story.worlds["publish"].tables.items() if name != "raw.split_memory"
+    }
+
+
+def test_nothing_is_left_over(story: Story) -> None:
+    assert build_schemas(CommandLine(story.platform).services) == []
+    assert not any((story.platform.home / "scratch").glob("*"))
+    services = CommandLine(story.platform).services
+    with psycopg.connect(services.platform_url.get_secret_value()) as connection:
+        assert connection.execute("SELECT count(*) FROM swaps").fetchone() == (0,)
+
+
+def test_no_run_in_mlflow_pretends_to_be_running(story: Story) -> None:
+    client = MlflowClient(story.platform.mlflow_url)
+    experiment = client.get_experiment_by_name(story.platform.experiment)
+    assert experiment is not None
+    statuses = [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    assert set(statuses) == {"FINISHED", "KILLED"}
+
+
+def test_versions_are_not_duplicated(story: Story) -> None:
+    client = MlflowClient(story.platform.mlflow_url)
+    versions = client.search_model_versions(f"name = '{story.platform.model_name}'")
+    assert len({version.run_id for version in versions}) == len(versions)
+    assert sum(version.current_stage == "Production" for version in versions) == 1
+
+
+def test_a_second_run_names_who_holds_the_lock(story: Story) -> None:
+    assert story.second is not None
+    assert story.second.code == 3
+    assert "Another pipeline run is under way" in story.second.complaint
+    assert "process " in story.second.complaint
+
+
+@pytest.mark.parametrize("moment", ["at the start", "download: done", "trained "])
+def test_ctrl_c_ends_everything(new_platform: Callable[..., Settings], moment: str) -> None:
+    cli = CommandLine(new_platform())
+    with cli.start(*COMMAND) as running:
+        if moment == "at the start":
+            time.sleep(3)
+        else:
+            running.wait_for_line(moment)
+        children = descendants(running.process.pid)
+        running.interrupt()
+        outcome = running.finish()
+        assert all_gone(children)
+    assert outcome.code == 130
+    assert outcome.complaint == "interrupted"
+    assert look(cli.services, cli.settings.model_name).production is None

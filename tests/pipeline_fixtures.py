@@ -1,0 +1,79 @@
+"""A platform of one's own on the session's stack, its command line, and one finished run that many tests look at."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from command_line import CommandLine, Outcome
+from readmission.services import Services, local_credentials
+from readmission.settings import Settings
+
+OWNERS = {"raw": "rawdata_user", "clean": "cleandata_user", "platform": "platform_user"}
+ROWS = 6_000
+
+
+@pytest.fixture(scope="session")
+def new_platform(
+    stack: Settings, services: Services, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Settings]]:
+    """Makes settings with empty databases, experiment, model name and home of their own; the servers are shared."""
+    password = local_credentials(stack)["postgres"]
+    superuser = f"postgresql://postgres:{password}@127.0.0.1:{stack.postgres_port}/postgres"
+    made: list[str] = []
+    with psycopg.connect(superuser, autocommit=True) as connection:
+
+        def make(**changes: object) -> Settings:
+            mark = secrets.token_hex(4)
+            urls = {}
+            for kind, owner in OWNERS.items():
+                made.append(f"own_{kind}_{mark}")
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(made[-1]), sql.Identifier(owner))
+                )
+                shared: SecretStr = getattr(services, f"{kind}_url")
+                urls[f"{kind}_database_url"] = f"{shared.get_secret_value().rpartition('/')[0]}/{made[-1]}"
+            chosen = {
+                **urls,
+                "home": tmp_path_factory.mktemp("platform") / "home",
+                "mlflow_url": services.mlflow_url,
+                "s3_url": services.s3_url,
+                "s3_access_key": services.s3_access_key,
+                "s3_secret_key": services.s3_secret_key,
+                "experiment": f"experiment_{mark}",
+                "model_name": f"model_{mark}",
+                "workers": 2,
+            }
+            return Settings.model_validate({**chosen, **changes})
+
+        yield make
+        for name in made:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def platform(new_platform: Callable[[], Settings]) -> Settings:
+    """The platform of the finished run; look, but change nothing."""
+    return new_platform()
+
+
+@pytest.fixture(scope="session")
+def finished(platform: Settings) -> Outcome:
+    """One run of the whole pipeline as a user starts it: two sets, all four types, synthetic records."""
+    outcome = CommandLine(platform).run("pipeline", "run", "--data", f"synthetic:{ROWS}", "--batches", "2", "--json")
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+@pytest.fixture(scope="session")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic records in the source's format."""
+    from readmission.dataset.synthetic import write_synthetic
+
+    path = tmp_path_factory.mktemp("small") / "small.csv"
+    write_synthetic(path, 3_000, seed=7)
+    return path
