@@ -1,7 +1,6 @@
 """Databases of these tests alone, on the session's server, and small files to load into them."""
 
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -20,9 +19,9 @@ def renamed(url: SecretStr, database: str) -> SecretStr:
     return SecretStr(f"{url.get_secret_value().rpartition('/')[0]}/{database}")
 
 
-@pytest.fixture(scope="module")
-def databases(stack: Settings, services: Services) -> Iterator[Services]:
-    """Three empty databases for a module."""
+@pytest.fixture(scope="session")
+def databases(stack: Settings, services: Services) -> Services:
+    """Three empty databases; they go with the session's server."""
     names = {field: f"test_{field}_{secrets.token_hex(4)}" for field in DATABASES}
     password = local_credentials(stack)["postgres"]
     superuser = f"postgresql://postgres:{password}@127.0.0.1:{stack.postgres_port}/postgres"
@@ -31,16 +30,12 @@ def databases(stack: Settings, services: Services) -> Iterator[Services]:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(names[field]), sql.Identifier(owner))
             )
-        yield services.model_copy(
-            update={field: renamed(getattr(services, field), name) for field, name in names.items()}
-        )
-        for name in names.values():
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    return services.model_copy(update={field: renamed(getattr(services, field), name) for field, name in names.items()})
 
 
 @pytest.fixture
 def warehouse(databases: Services) -> Services:
-    """The module's databases, emptied."""
+    """The databases, emptied."""
     for field in DATABASES:
         with psycopg.connect(getattr(databases, field).get_secret_value(), autocommit=True) as connection:
             query = "SELECT nspname FROM pg_namespace WHERE nspname = 'public' OR starts_with(nspname, 'build_')"

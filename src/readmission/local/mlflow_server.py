@@ -38,7 +38,7 @@ class MlflowServer:
         """
         return Program(
             name=self.name,
-            command=serve_command("mlflow.server.fastapi_app:app", self._settings.mlflow_port, _GRACE_SECONDS),
+            command=serve_command("readmission.local.mlflow_app:app", self._settings.mlflow_port, _GRACE_SECONDS),
             environment=child_environment(
                 without=("AWS_", "MLFLOW_", "_MLFLOW_"), **package_path(), **self._variables()
             ),
@@ -48,7 +48,7 @@ class MlflowServer:
         )
 
     def is_ready(self, child: Child) -> bool:
-        """Whether this child answers from its database; its first such answer creates the schema."""
+        """Whether this child answers from its database."""
         if not child.listens_on(self._settings.mlflow_port):
             return False
         url = f"http://{LOOPBACK}:{self._settings.mlflow_port}/api/2.0/mlflow/experiments/search?max_results=1"

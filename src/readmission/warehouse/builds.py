@@ -7,8 +7,10 @@ import re
 from collections.abc import Sequence
 
 from psycopg import Connection, sql
+from psycopg.errors import DependentObjectsStillExist
 from psycopg.rows import TupleRow
 
+from readmission.errors import BadInputError
 from readmission.warehouse.connection import statement
 
 PREFIX = "build_"
@@ -39,21 +41,32 @@ def swap_in(connection: Connection[TupleRow], execution: str) -> bool:
 
     Returns:
         whether there was a build to swap in; False where an earlier call had done it.
+
+    Raises:
+        BadInputError: something of the user's depends on an object that is to be replaced.
     """
     schema = build_schema(execution)
     if schema not in build_schemas(connection):
         return False
     for kind, name in _objects(connection, "public"):
         if name not in KEPT_TABLES:
-            connection.execute(
-                statement("DROP {kind} {name}", kind=_keyword(kind), name=sql.Identifier("public", name))
-            )
+            _drop(connection, kind, name)
     for kind, name in reversed(_objects(connection, schema)):
         connection.execute(
             statement("ALTER {kind} {name} SET SCHEMA public", kind=_keyword(kind), name=sql.Identifier(schema, name))
         )
     connection.execute(statement("DROP SCHEMA {schema}", schema=sql.Identifier(schema)))
     return True
+
+
+def _drop(connection: Connection[TupleRow], kind: str, name: str) -> None:
+    try:
+        connection.execute(statement("DROP {kind} {name}", kind=_keyword(kind), name=sql.Identifier("public", name)))
+    except DependentObjectsStillExist as error:
+        detail = (error.diag.message_detail or name).splitlines()[0]
+        raise BadInputError(
+            f"The new tables cannot replace those in {connection.info.dbname}: {detail}; drop it and run again"
+        ) from None
 
 
 def _objects(connection: Connection[TupleRow], schema: str) -> Sequence[tuple[str, str]]:

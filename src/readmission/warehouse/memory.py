@@ -30,7 +30,7 @@ def recall_parts(connection: Connection[TupleRow], grouping: str, keys: npt.NDAr
         position in PARTS of each key, UNASSIGNED for a new one; shape (g,).
     """
     parts = np.full(len(keys), UNASSIGNED, np.int8)
-    if not _exists(connection):
+    if not _exists(connection, sql.Identifier("public", "split_memory")):
         return parts
     query = statement("SELECT key, part FROM split_memory WHERE grouping = {grouping}", grouping=sql.Literal(grouping))
     table = read_table(connection, query, {"key": pa.int64(), "part": pa.int8()})
@@ -65,13 +65,15 @@ def note_parts(
 
 
 def remember_parts(connection: Connection[TupleRow], execution: str) -> None:
-    """Move what ``note_parts`` kept into the memory, within the transaction of the swap."""
-    connection.execute(statement("CREATE TABLE IF NOT EXISTS split_memory {columns}", columns=sql.SQL(_COLUMNS)))
+    """Move what ``note_parts`` kept, if anything, into the memory, within the transaction of the swap."""
     table = sql.Identifier(build_schema(execution), _FRESH)
+    if not _exists(connection, table):
+        return  # an experiment
+    connection.execute(statement("CREATE TABLE IF NOT EXISTS split_memory {columns}", columns=sql.SQL(_COLUMNS)))
     connection.execute(statement("INSERT INTO split_memory SELECT * FROM {table}", table=table))
     connection.execute(statement("DROP TABLE {table}", table=table))
 
 
-def _exists(connection: Connection[TupleRow]) -> bool:
-    row = connection.execute("SELECT to_regclass('public.split_memory') IS NOT NULL").fetchone()
+def _exists(connection: Connection[TupleRow], table: sql.Identifier) -> bool:
+    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table.as_string(connection)]).fetchone()
     return bool(row and row[0])

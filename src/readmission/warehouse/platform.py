@@ -70,6 +70,7 @@ def _holder(connection: Connection[TupleRow]) -> str:
     query = """
         SELECT a.application_name, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS') FROM pg_locks l
         JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.objid = %s AND l.granted
+          AND a.datname = current_database()
     """
     row = connection.execute(query, [_LOCK]).fetchone()
     return f"{row[0]}, since {row[1]}" if row else "it has just ended, try again"
