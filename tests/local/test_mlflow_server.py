@@ -70,7 +70,7 @@ def test_it_is_one_process(stack: Settings) -> None:
     servers = [
         process
         for process in psutil.Process().children(recursive=True)
-        if any("mlflow.server" in part for part in process.cmdline())
+        if any("mlflow_app" in part for part in process.cmdline())
     ]
     assert len(servers) == 1
     assert servers[0].children() == []
