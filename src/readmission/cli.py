@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from readmission.errors import BadInputError, ReadmissionError
 from readmission.settings import load_settings
@@ -208,13 +209,17 @@ def _options(
 def main() -> None:
     """Run the command line; an error becomes one line on standard error and an exit code."""
     try:
-        app()
+        code = app(standalone_mode=False)  # None, or the code of an Exit; Typer makes one of Ctrl-C
+        if code == INTERRUPTED:
+            print("readmission: interrupted", file=sys.stderr)
+        sys.exit(code)
     except ReadmissionError as error:
         print(f"readmission: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("readmission: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except TyperException as error:
+        if message := error.format_message():  # empty where the help was shown instead
+            print(f"readmission: {message}; see --help", file=sys.stderr)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

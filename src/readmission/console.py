@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -13,6 +14,15 @@ from readmission.results import Selection
 
 _COLUMNS = ("accuracy", "precision", "recall", "f1_score", "roc_auc")
 _SHORT = {"accuracy": "acc", "precision": "prec", "recall": "rec", "f1_score": "F1", "roc_auc": "AUC"}
+
+
+TABLE_WIDTH = 126
+"""What the table of models needs; a narrower terminal wraps its lines rather than hide figures."""
+
+
+def wide(console: Console) -> Console:
+    """The same console, at least as wide as the table of models."""
+    return Console(file=console.file, width=max(console.width, TABLE_WIDTH), force_terminal=console.is_terminal)
 
 
 @contextmanager
@@ -60,12 +70,13 @@ _MANY = 10_000
 def result_table(selection: Selection) -> Table:
     """Every model, best first, the winner marked."""
     best = selection.best
-    table = Table(title=f"{len(selection.ranking)} models, best first; the winner is marked", title_justify="left")
+    title = f"{len(selection.ranking)} models, best first; the winner is marked; set k holds batches 0 to k"
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("", "set", "rows", "type"):
-        table.add_column(name, justify="left" if name == "type" else "right")
+        table.add_column(name, justify="left" if name == "type" else "right", no_wrap=True)
     for part in ("train", "val"):
         for metric in _COLUMNS:
-            table.add_column(f"{part} {_SHORT[metric]}", justify="right")
+            table.add_column(f"{part}\n{_SHORT[metric]}", justify="right", no_wrap=True)
     for model in selection.ranking:
         figures = [f"{model.metrics[f'{part}_{metric}']:.4f}" for part in ("train", "val") for metric in _COLUMNS]
         winner = model.run_id == best.run_id

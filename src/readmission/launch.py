@@ -3,7 +3,7 @@
 import httpx
 from rich.console import Console
 
-from readmission.console import address_table, progress, result_table, winner_line
+from readmission.console import address_table, progress, result_table, wide, winner_line
 from readmission.context import Context, new_execution
 from readmission.local.stack import LocalStack
 from readmission.results import Options, Selection
@@ -64,9 +64,9 @@ def show_results(settings: Settings, console: Console) -> None:
     if found is None or dataset is None:
         return
     selection = Selection.model_validate(found)
-    console.print(result_table(selection))
-    console.print(winner_line(selection), highlight=False)
-    console.print(f"Data: {dataset['source']}", highlight=False)
+    wide(console).print(result_table(selection))
+    console.print(winner_line(selection), highlight=False, soft_wrap=True)
+    console.print(f"Data: {dataset['source']}", highlight=False, soft_wrap=True)
     if dataset["kind"] == "synthetic":
         reason = dataset["fallback"] or "asked for"
         console.print(f"SYNTHETIC DATA ({reason}): not for use on patients", style="bold red", highlight=False)
