@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +163,15 @@ def is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@contextlib.contextmanager
+def mlflow_may_warn() -> Iterator[None]:
+    """MLflow warns about its own type hints when its modules are read, and about a comparison of its own in pandas."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred")
+        warnings.filterwarnings("ignore", "Operation with range")
+        yield
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -10,8 +11,14 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from command_line import CommandLine, Outcome
+from readmission.dataset.synthetic import write_synthetic
+from readmission.results import MODEL_TYPES
 from readmission.services import Services, local_credentials
 from readmission.settings import Settings
+
+if TYPE_CHECKING:  # heavy: only tests that fit a model wait for it
+    from readmission.training.fitting import Fit
+    from training_sets import SmallSet
 
 OWNERS = {"raw": "rawdata_user", "clean": "cleandata_user", "platform": "platform_user"}
 ROWS = 6_000
@@ -72,8 +79,23 @@ def finished(platform: Settings) -> Outcome:
 @pytest.fixture(scope="session")
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthetic records in the source's format."""
-    from readmission.dataset.synthetic import write_synthetic
-
     path = tmp_path_factory.mktemp("small") / "small.csv"
     write_synthetic(path, 3_000, seed=7)
     return path
+
+
+@pytest.fixture(scope="session")
+def small_set(small_file: Path, tmp_path_factory: pytest.TempPathFactory) -> "SmallSet":
+    """Its rows as arrays, as training gets them."""
+    from training_sets import make_set, read_raw
+
+    raw = read_raw(small_file)
+    return make_set(raw.iloc[:2200], raw.iloc[2200:].reset_index(drop=True), tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture(scope="session")
+def fits(small_set: "SmallSet") -> dict[str, "Fit"]:
+    """Every type of model, fitted on it."""
+    from readmission.training.fitting import fit
+
+    return {model_type: fit(small_set.prepared, model_type) for model_type in MODEL_TYPES}

@@ -3,15 +3,19 @@
 The heavy modules are imported inside the functions: meanwhile the training processes, started before, load theirs.
 """
 
+import httpx
 from pydantic import BaseModel
 
 from readmission.context import Context, Progress, Report, new_execution
+from readmission.errors import ServiceDownError
 from readmission.results import Options, Summary
 from readmission.services import Services
 from readmission.settings import Settings
 from readmission.warehouse import platform
 from readmission.warehouse.connection import connect
 from readmission.workers import worker_pool
+
+_PROBE_SECONDS = 10.0
 
 
 def execute(context: Context, options: Options, fallback: bool = False) -> Summary:
@@ -26,6 +30,7 @@ def execute(context: Context, options: Options, fallback: bool = False) -> Summa
         ReadmissionError: with one line for people; the previous tables and model stay as they were.
     """
     platform.create_tables(context.services.platform_url)  # says at once when the database is down
+    _require_mlflow(context.services)
     with worker_pool(context.settings.workers) as pool:
         from readmission.runner import Run, draw_report, pipeline_lock, run_pipeline
 
@@ -35,6 +40,14 @@ def execute(context: Context, options: Options, fallback: bool = False) -> Summa
             context.report(Progress("drawing the charts"))
             draw_report(run)
     return summary
+
+
+def _require_mlflow(services: Services) -> None:
+    """Say at once when MLflow is down: it is needed only after the new tables have replaced the previous ones."""
+    try:
+        httpx.get(f"{services.mlflow_url}/health", timeout=_PROBE_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ServiceDownError(f"MLflow at {services.mlflow_url}: {error}; see `readmission doctor`") from error
 
 
 def begin_execution(settings: Settings, services: Services, options: Options, report: Report) -> BaseModel:

@@ -7,11 +7,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import forkserver
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
+
+import psutil
 
 
 @contextmanager
@@ -22,34 +24,48 @@ def worker_pool(workers: int, warm: bool = True) -> Iterator[ProcessPoolExecutor
 
     Args:
         workers: cores to use.
-        warm: have the heavy libraries loaded before the first task arrives.
+        warm: have the heavy libraries loaded, beside what the caller does, before the first task arrives.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["readmission.warm"])
-    _start_server()
+    # Nothing is submitted yet: a first task would wait here until the server has loaded everything.
+    started = _start_server() if warm else []
     pool = ProcessPoolExecutor(workers + 1, mp_context=context, initializer=_end_with_parent)
     try:
-        for _ in range(workers if warm else 0):
-            pool.submit(os.getpid)
         yield pool
+    except BaseException:
+        _kill(started)
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _start_server() -> None:
-    """Start the server that processes fork from, deaf to Ctrl-C: while it loads it would answer with a traceback.
+def _start_server() -> list[psutil.Process]:
+    """Start the server that processes fork from; answer it, unless it runs already.
 
-    Ctrl-C reaches the whole group; the owner alone decides what it means.
+    It is deaf to Ctrl-C, which reaches the whole group: the owner alone decides what it means.
     """
+    resource_tracker.ensure_running()  # by itself, since it would lift the mask
+    before = psutil.Process().children()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return [child for child in psutil.Process().children() if child not in before]
+
+
+def _kill(servers: Sequence[psutil.Process]) -> None:
+    """End servers with all that they forked: after an error nobody waits for a fit, or for libraries to load."""
+    for server in servers:
+        with suppress(psutil.NoSuchProcess):
+            for process in (*server.children(recursive=True), server):
+                process.kill()
 
 
 def _end_with_parent() -> None:
     """End this process when the one that owns the pool is gone, even killed: it could not tell us any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=[parent.sentinel], daemon=True).start()

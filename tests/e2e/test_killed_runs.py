@@ -1,5 +1,6 @@
 """Runs that are killed or interrupted at any moment, and two at once: the next run completes, nothing is left over."""
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,9 +42,10 @@ def kill_at(story: Story, cli: CommandLine, moment: str) -> None:
     line, pause = MOMENTS[moment]
     with cli.start(*COMMAND) as running:
         running.wait_for_line(line)
+        time.sleep(pause)
+        running.process.send_signal(signal.SIGSTOP)  # or it would be further when it is looked at
         if moment == "train":
             story.second = cli.invoke(*COMMAND)
-        time.sleep(pause)
         children = descendants(running.process.pid)
         running.process.kill()
         assert running.process.wait() == -9

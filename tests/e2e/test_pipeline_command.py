@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow.artifacts
@@ -64,6 +65,7 @@ def test_progress_is_plain_lines(finished: Outcome) -> None:
     lines = finished.stderr.splitlines()
     assert [line.split(":")[0] for line in lines if line.endswith(": started")] == STAGES
     assert "\x1b" not in finished.stderr
+    assert "Warning" not in finished.stderr
     assert sum(line.startswith("trained ") for line in lines) == 8
 
 
@@ -169,9 +171,9 @@ def test_production_is_the_new_version(finished: Outcome, platform: Settings, se
     assert production(servers, platform.model_name) == finished.summary["registered_version"]
 
 
-def test_the_same_command_again_gives_the_same_models(finished: Outcome, new_platform: object) -> None:
+def test_the_same_command_again_gives_the_same_models(finished: Outcome, new_platform: Callable[..., Settings]) -> None:
     """Another home, other databases: the same data and options give the same figures."""
-    again = CommandLine(new_platform()).invoke(  # type: ignore[operator]
+    again = CommandLine(new_platform()).invoke(
         "pipeline", "run", "--data", f"synthetic:{ROWS}", "--batches", "2", "--json"
     )
     assert again.code == 0, again.stderr

@@ -94,9 +94,9 @@ def explicit(port: int) -> dict[str, str]:
 @pytest.mark.parametrize("address", ["", "nonsense", "http://[", "http://127.0.0.1:99999", "ftp://x/y"])
 def test_malformed_addresses_do_not_raise(tmp_path: Path, address: str) -> None:
     urls = {f"{name}_database_url": SecretStr(address) for name in ("raw", "clean", "platform")}
-    settings = Settings.model_validate(
-        {"home": tmp_path, "mlflow_url": address, "s3_url": address, "s3_access_key": "k", "s3_secret_key": "s", **urls}
-    )
+    addresses = {"mlflow_url": address, "s3_url": address, "s3_access_key": "k", "s3_secret_key": "s", **urls}
+    nobody = {"mlflow_port": 1, "s3_port": 1}  # an empty address means the local stack's
+    settings = Settings.model_validate({"home": tmp_path, **addresses, **nobody})
     checks = by_name(settings)
     assert not checks["MLflow"].ok
     assert not checks["S3"].ok

@@ -206,7 +206,7 @@ def test_many_wrong_fields_make_a_short_answer(client: httpx.Client) -> None:
         {"time_in_hospital": SECRET},
         {"gender": SECRET * 20},
         {"diag_1": {SECRET: SECRET}},
-        {"age": f"[{'9' * 48}-{'9' * 48})", "race": SECRET},
+        {"age": 70, "race": SECRET},
     ],
 )
 def test_no_value_is_sent_back_or_logged(

@@ -1,5 +1,6 @@
 """Make builds from a file, and look at databases by plain SQL, without the code under test."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 from readmission.dataset.keys import read_keys
 from readmission.dataset.split import cut_batches
 from readmission.services import Services
-from readmission.warehouse.builds import start_build
+from readmission.warehouse.builds import build_schema, start_build
 from readmission.warehouse.clean import clean_build
 from readmission.warehouse.connection import connect
 from readmission.warehouse.memory import note_parts
@@ -71,6 +72,23 @@ def build(services: Services, execution: str, path: Path, assignment: Assignment
     with connect(services.clean_url) as clean:
         start_build(clean, execution)
     return clean_build(services, execution, assignment.batches)
+
+
+def sketch_build(url: SecretStr, execution: str, tables: Iterable[str], views: Iterable[str], rows: int = 1) -> None:
+    """A build in small: each table has some rows that say whose they are; each view shows the first table."""
+    names = list(tables)
+    with connect(url) as connection:
+        start_build(connection, execution)
+        connection.execute(f"SET LOCAL search_path TO {build_schema(execution)}")  # type: ignore[arg-type]
+        for name in names:
+            query = f"CREATE TABLE {name} AS SELECT '{execution}' AS owner FROM generate_series(1, {rows})"
+            connection.execute(query)  # type: ignore[arg-type]
+        for view in views:
+            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM {names[0]}")  # type: ignore[arg-type]
+
+
+def numbered(kind: str, count: int) -> list[str]:
+    return [f"{kind}_{number}" for number in range(count)]
 
 
 def builds_of(url: SecretStr) -> list[str]:

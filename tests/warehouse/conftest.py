@@ -1,6 +1,7 @@
 """Databases of these tests alone, on the session's server, and small files to load into them."""
 
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -20,7 +21,7 @@ def renamed(url: SecretStr, database: str) -> SecretStr:
 
 
 @pytest.fixture(scope="session")
-def databases(stack: Settings, services: Services) -> Services:
+def databases(stack: Settings, services: Services) -> Iterator[Services]:
     """Three empty databases; they go with the session's server."""
     names = {field: f"test_{field}_{secrets.token_hex(4)}" for field in DATABASES}
     password = local_credentials(stack)["postgres"]
@@ -30,18 +31,24 @@ def databases(stack: Settings, services: Services) -> Services:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(names[field]), sql.Identifier(owner))
             )
-    return services.model_copy(update={field: renamed(getattr(services, field), name) for field, name in names.items()})
+    own = services.model_copy(update={field: renamed(getattr(services, field), name) for field, name in names.items()})
+    yield own
+    empty(own)  # what is gone need not be written to disk when the server stops
+
+
+def empty(services: Services) -> None:
+    for field in DATABASES:
+        with psycopg.connect(getattr(services, field).get_secret_value(), autocommit=True) as connection:
+            query = "SELECT nspname FROM pg_namespace WHERE nspname = 'public' OR starts_with(nspname, 'build_')"
+            for (schema,) in connection.execute(query).fetchall():
+                connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+            connection.execute("CREATE SCHEMA public")
 
 
 @pytest.fixture
 def warehouse(databases: Services) -> Services:
     """The databases, emptied."""
-    for field in DATABASES:
-        with psycopg.connect(getattr(databases, field).get_secret_value(), autocommit=True) as connection:
-            query = "SELECT nspname FROM pg_namespace WHERE nspname = 'public' OR starts_with(nspname, 'build_')"
-            for (schema,) in connection.execute(query).fetchall():
-                connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
-            connection.execute("CREATE SCHEMA public")
+    empty(databases)
     return databases
 
 

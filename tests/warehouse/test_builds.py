@@ -1,6 +1,6 @@
 import psycopg
 import pytest
-from building import builds_of, column, execute, relations
+from building import builds_of, column, execute, numbered, relations, sketch_build
 from pydantic import SecretStr
 
 from readmission.errors import BadInputError
@@ -15,14 +15,8 @@ def url(warehouse: Services) -> SecretStr:
 
 
 def make_build(url: SecretStr, execution: str, batches: int) -> None:
-    """A build in small: each table says whose it is."""
-    with connect(url) as connection:
-        start_build(connection, execution)
-        connection.execute(f"SET LOCAL search_path TO {build_schema(execution)}")  # type: ignore[arg-type]
-        for number in range(batches):
-            connection.execute(f"CREATE TABLE batch_{number} AS SELECT '{execution}' AS owner")  # type: ignore[arg-type]
-            connection.execute(f"CREATE VIEW train_cumulative_{number} AS SELECT * FROM batch_{number}")  # type: ignore[arg-type]
-        connection.execute(f"CREATE TABLE test_clean AS SELECT '{execution}' AS owner")  # type: ignore[arg-type]
+    views = numbered("train_cumulative", batches)
+    sketch_build(url, execution, ["test_clean", *numbered("batch", batches)], views)
 
 
 def swap(url: SecretStr, execution: str) -> bool:
@@ -31,7 +25,7 @@ def swap(url: SecretStr, execution: str) -> bool:
 
 
 def names(batches: int) -> set[str]:
-    return {"test_clean", *(f"{kind}_{number}" for number in range(batches) for kind in ("batch", "train_cumulative"))}
+    return {"test_clean", *numbered("batch", batches), *numbered("train_cumulative", batches)}
 
 
 def owners(url: SecretStr) -> set[str]:

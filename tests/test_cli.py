@@ -1,0 +1,130 @@
+"""The command line itself: help, options, exit codes; what commands do is tested in ``e2e``."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from command_line import SOURCE, CommandLine
+from readmission import cli
+from readmission.errors import BadInputError, ServiceDownError
+from readmission.settings import Settings
+
+STAGES = ("download", "split", "store", "clean", "plan", "train", "select", "publish")
+
+
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("READMISSION_")}
+    environment = {**kept, "PYTHONPATH": str(SOURCE), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "readmission", *arguments], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_help_lists_every_stage() -> None:
+    shown = command("pipeline", "--help")
+    assert shown.returncode == 0
+    assert all(f" {stage} " in shown.stdout for stage in ("run", *STAGES))
+
+
+def test_help_of_a_run_names_every_option() -> None:
+    shown = command("pipeline", "run", "--help").stdout
+    for option in ("--data", "--batch-size", "--batches", "--split", "--seed", "--models", "--json"):
+        assert option in shown
+
+
+def test_no_arguments_show_the_help() -> None:
+    shown = command()
+    assert shown.returncode == 2
+    assert "Usage: " in shown.stdout + shown.stderr
+    assert "readmission: " not in shown.stderr
+
+
+def test_bad_options_cost_no_time_to_load_libraries() -> None:
+    code = (
+        "import sys; sys.argv = ['readmission', 'pipeline', 'run', '--batches', '0']\n"
+        "from readmission.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'mlflow', 'sklearn', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (BadInputError("x.csv: line 3"), 2, "readmission: x.csv: line 3\n"),
+        (ServiceDownError("S3 at here"), 3, "readmission: S3 at here\n"),
+        (KeyboardInterrupt(), 130, "readmission: interrupted\n"),
+        (typer.Exit(3), 3, ""),
+    ],
+)
+def test_errors_become_a_line_and_a_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("readmission.local.doctor.examine", lambda settings: fail())
+    monkeypatch.setattr(sys, "argv", ["readmission", "doctor"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().err) == (code, line)
+
+
+def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Settings) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("readmission.local.doctor.examine", fail)
+    monkeypatch.setattr(sys, "argv", ["readmission", "doctor"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_a_reader_that_went_away_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "readmission", "pipeline", "run", "--help"],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr:
+        errors = process.stderr.read()
+    process.wait(60)
+    assert "Traceback" not in errors
+
+
+def test_doctor_of_a_running_platform(platform: Settings) -> None:
+    outcome = CommandLine(platform).invoke("doctor")
+    assert outcome.code in (0, 3)
+    assert "MLflow" in outcome.stdout
+    assert "Traceback" not in outcome.stderr
+
+
+def test_psql_opens_a_database(stack: Settings) -> None:
+    outcome = CommandLine(stack).run("psql", "platform", "-tAc", "SELECT current_database()")
+    assert (outcome.code, outcome.stdout) == (0, "platform_db\n")
+
+
+def test_stack_ends_with_ctrl_c_while_it_starts(new_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    own = new_settings(tmp_path / "home")
+    with CommandLine(own).start("stack") as running:
+        running.wait_for_line("PostgreSQL is ready", "stdout")
+        os.kill(running.process.pid, signal.SIGINT)
+        outcome = running.finish()
+    assert outcome.code == 130
+    assert outcome.complaint == "interrupted"

@@ -1,0 +1,100 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from readmission.console import address_table, check_table, progress, result_table, wide, winner_line
+from readmission.context import Progress
+from readmission.results import Selection, TrainedModel
+
+METRICS = ("accuracy", "precision", "recall", "f1_score", "roc_auc")
+
+
+def plain(width: int = 200, terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal)
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def model(run_id: str, kind: str, value: float) -> TrainedModel:
+    metrics = {f"{part}_{name}": value for part in ("train", "val") for name in METRICS}
+    return TrainedModel(
+        run_id=run_id, model_id="m", model_type=kind, cumulative_idx=0, rows=12_345, n_features=3, fit_seconds=1,
+        metrics=metrics,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def selection() -> Selection:
+    best = model("a", "random_forest", 0.61239)
+    metrics = {"test_accuracy": 0.5, "test_f1_score": 0.25, "test_roc_auc": 0.75}
+    return Selection(ranking=(best, model("b", "decision_tree", 0.5)), best=best, metrics=metrics)
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_table_shows_every_model_and_figure(selection: Selection, width: int) -> None:
+    console = plain(width)
+    wide(console).print(result_table(selection))
+    shown = text(console)
+    assert shown.count("0.6124") == shown.count("0.5000") == 10
+    assert "12,345" in shown
+    assert "…" not in shown
+    assert shown.count("*") == 1
+
+
+def test_the_winner_in_a_line(selection: Selection) -> None:
+    line = winner_line(selection)
+    assert line == "Winner: random_forest on 12,345 rows; test accuracy 0.5000, F1 0.2500, ROC-AUC 0.7500"
+
+
+def test_plain_lines_say_when_something_changes() -> None:
+    console = plain()
+    with progress(console) as report:
+        for step in (
+            Progress("clean: started"),
+            Progress("clean: started"),
+            Progress("trained a", 1, 4),
+            Progress("trained b", 2, 4),
+        ):
+            report(step)
+    assert text(console).splitlines() == ["clean: started", "trained a (1/4)", "trained b (2/4)"]
+
+
+def test_bytes_make_no_line_each() -> None:
+    console = plain()
+    with progress(console) as report:
+        for done in range(0, 1_000_000, 1000):
+            report(Progress("download", done, 1_000_000))
+    assert text(console).splitlines() == ["download"]
+
+
+def test_plain_lines_are_not_wrapped_or_coloured() -> None:
+    console = plain(width=20)
+    what = "verify [bold]a very long name of a file[/bold] 12345"
+    with progress(console) as report:
+        report(Progress(what))
+    assert text(console) == f"{what}\n"
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    console = plain(terminal=True)
+    with progress(console) as report:
+        report(Progress("split: started"))
+        report(Progress("trained a", 1, 2))
+    assert "split: started" in text(console)
+    assert "\x1b[" in text(console)
+
+
+def test_addresses_and_findings_are_tables() -> None:
+    console = plain()
+    console.print(address_table({"MLflow": "http://127.0.0.1:8002"}))
+    console.print(check_table([("MLflow", True, "answers", ""), ("S3", False, "down", "start it")]))
+    lines = [line.split() for line in text(console).splitlines()]
+    assert ["MLflow", "http://127.0.0.1:8002"] in lines
+    shown = text(console)
+    assert "ok" in shown
+    assert "!!" in shown
+    assert "start it" in shown

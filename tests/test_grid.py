@@ -1,0 +1,95 @@
+"""The grid over processes: every model once, errors as one line, and a dead process is noticed."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import psutil
+import pytest
+
+from command_line import CommandLine, Outcome, eventually, is_alive
+from readmission import pipeline
+from readmission.context import Context
+from readmission.dataset.model import Dataset
+from readmission.errors import ReadmissionError, ServiceDownError
+from readmission.grid import GridJob, _gather, train_grid
+from readmission.results import Plan, TrainingConfig
+from readmission.services import resolve_services
+from readmission.settings import Settings
+from readmission.warehouse import platform as platform_db
+from readmission.warehouse.connection import connect
+from readmission.workers import worker_pool
+
+TYPES = ("decision_tree", "gradient_boosting")
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    with worker_pool(2) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def job(platform: Settings, finished: Outcome, tmp_path_factory: pytest.TempPathFactory) -> GridJob:
+    """The finished execution's sets, trained once more into an experiment of its own."""
+    services = resolve_services(platform)
+    with connect(services.platform_url) as connection:
+        stored = platform_db.load_result(connection, finished.summary["execution"], "download")
+    dataset = Dataset.model_validate(stored)
+    settings = platform.model_copy(update={"experiment": f"{platform.experiment}_grid"})
+    plan = pipeline.plan_training(Context(settings, services, "grid"), dataset)
+    return GridJob(services, "grid", plan, pipeline.data_tags(dataset), tmp_path_factory.mktemp("scratch"))
+
+
+def test_each_type_on_each_set(pool: ProcessPoolExecutor, job: GridJob) -> None:
+    told: list[tuple[str, int, int]] = []
+    models = train_grid(pool, job, TYPES, lambda what, done, total: told.append((what, done, total)))
+    assert sorted((model.cumulative_idx, model.model_type) for model in models) == [
+        (number, kind) for number in (0, 1) for kind in TYPES
+    ]
+    assert {model.rows for model in models} == {config.rows for config in job.plan.configs}
+    assert [done for _, done, _ in told] == [1, 2, 1, 2, 3, 4]
+    assert [what.split()[0] for what, _, _ in told] == ["prepared"] * 2 + ["trained"] * 4
+
+
+def test_a_missing_view_is_an_error(pool: ProcessPoolExecutor, job: GridJob) -> None:
+    config = TrainingConfig(cumulative_idx=9, view="train_cumulative_9", rows=1)
+    plan = Plan(experiment_id=job.plan.experiment_id, parent_run_id=job.plan.parent_run_id, configs=(config,))
+    with pytest.raises(Exception, match="train_cumulative_9"):
+        train_grid(pool, GridJob(job.services, "grid", plan, {}, job.scratch), TYPES, lambda *_: None)
+
+
+def test_a_service_that_goes_away_is_one_line(pool: ProcessPoolExecutor, job: GridJob) -> None:
+    gone = job.services.model_copy(update={"clean_url": job.services.raw_url})
+    nowhere = gone.clean_url.get_secret_value().rpartition("@")[0] + "@127.0.0.1:9/clean"
+    services = job.services.model_copy(update={"clean_url": type(gone.clean_url)(nowhere)})
+    with pytest.raises(ServiceDownError, match=r"^PostgreSQL at 127\.0\.0\.1:9/clean"):
+        train_grid(pool, GridJob(services, "grid", job.plan, {}, job.scratch), TYPES, lambda *_: None)
+
+
+def test_a_process_that_died_is_reported() -> None:
+    with worker_pool(1) as own:
+        future = own.submit(os._exit, 9)
+        with pytest.raises(ReadmissionError, match="READMISSION_WORKERS"):
+            _gather({future: "fit"}, "trained", lambda *_: None)
+
+
+def test_workers_end_with_the_pool() -> None:
+    with worker_pool(1) as own:
+        worker = own.submit(os.getpid).result()
+        assert psutil.pid_exists(worker)
+    assert eventually(lambda: not is_alive(psutil.Process(worker)) if psutil.pid_exists(worker) else True)
+
+
+def test_a_process_that_dies_in_a_run_changes_nothing_in_production(
+    new_platform: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli = CommandLine(new_platform())
+    monkeypatch.setattr("readmission.pipeline.train_grid", _die)
+    outcome = cli.invoke("pipeline", "run", "--data", "synthetic:3000", "--batches", "1", "--models", "decision_tree")
+    assert outcome.code == 1
+    assert "A training process died" in outcome.complaint
+
+
+def _die(pool: ProcessPoolExecutor, *_: object) -> list[object]:
+    return list(_gather({pool.submit(os._exit, 9): "fit"}, "trained", lambda *_: None).values())

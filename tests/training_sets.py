@@ -1,0 +1,48 @@
+"""Small prepared sets for the tests of training and registry, made from synthetic records without a database."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from readmission.features.columns import clean_columns
+from readmission.features.encoder import Encoder
+from readmission.features.fit import fit_encoder
+from readmission.schema import COLUMN_NAMES, LABEL_COLUMN
+from readmission.training.prepare import Arrays, PreparedSet, to_arrays
+
+
+def read_raw(path: Path, rows: slice = slice(None)) -> pd.DataFrame:
+    """Raw records as text, as the file writes them."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)[list(COLUMN_NAMES)].iloc[rows].reset_index(drop=True)
+
+
+def clean(raw: pd.DataFrame) -> pa.Table:
+    table = pa.table({name: pa.array(raw[name].tolist(), pa.string()) for name in raw.columns})
+    return clean_columns(table).append_column(LABEL_COLUMN, table.column(LABEL_COLUMN))
+
+
+@dataclass(frozen=True)
+class SmallSet:
+    """Raw rows and what was made of them."""
+
+    raw_train: pd.DataFrame
+    raw_validation: pd.DataFrame
+    encoder: Encoder
+    train: Arrays
+    validation: Arrays
+    prepared: PreparedSet
+
+
+def make_set(raw_train: pd.DataFrame, raw_validation: pd.DataFrame, folder: Path) -> SmallSet:
+    table = clean(raw_train)
+    encoder = fit_encoder(table)
+    parts = {"train": to_arrays(encoder, table), "validation": to_arrays(encoder, clean(raw_validation))}
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, arrays in parts.items():
+        np.save(folder / f"{part}_matrix.npy", arrays.matrix)
+        np.save(folder / f"{part}_labels.npy", arrays.labels)
+    prepared = PreparedSet(folder, encoder.model_dump_json(), len(raw_train), "0" * 32)
+    return SmallSet(raw_train, raw_validation, encoder, parts["train"], parts["validation"], prepared)
