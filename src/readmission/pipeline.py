@@ -79,18 +79,18 @@ def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
     keys = read_keys(open_dataset(context.settings, context.services, dataset))
     seed = SEED if options.seed is None else options.seed
     groups = gather(keys.patient_nbr if options.split == "patient" else keys.encounter_id, keys.labels, len(LABELS))
-    with connect(context.services.clean_url) as clean:
-        start_build(clean, context.execution)
-    with connect(context.services.raw_url) as raw:
-        start_build(raw, context.execution)
+    # Both databases must answer and the data must do before anything is begun: a refused run leaves no build behind.
+    with connect(context.services.clean_url) as clean, connect(context.services.raw_url) as raw:
         known = np.full(len(groups.keys), UNASSIGNED, np.int8)
         if options.seed is None:
             known = recall_parts(raw, options.split, groups.keys)
         parts = assign_parts(groups, known, seed)
+        assignment = _assign_rows(keys, parts[groups.of_row], seed, options)
+        start_build(clean, context.execution)
+        start_build(raw, context.execution)
         if options.seed is None:
             fresh = known == UNASSIGNED
             note_parts(raw, context.execution, options.split, groups.keys[fresh], parts[fresh])
-        assignment = _assign_rows(keys, parts[groups.of_row], seed, options)
         write_assignment(raw, context.execution, assignment)
     sizes = {str(part): int((assignment.part == place).sum()) for place, part in enumerate(PARTS)}
     return SplitResult(

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from command_line import CommandLine, Outcome, World, look
-from conftest import free_ports
+from command_line import CommandLine, Outcome, World, build_schemas, closed_port, look
 from readmission.settings import Settings
 
 RUN = ("pipeline", "run", "--batches", "1", "--models", "decision_tree")
@@ -25,11 +24,12 @@ def cli(platform: Settings, finished: Outcome) -> CommandLine:
 
 @pytest.fixture
 def unchanged(cli: CommandLine) -> Iterator[World]:
-    """Fails a test that changed a table, the log of promotions or the version in production."""
+    """Fails a test that changed a table, the log of promotions or the version in production, or left a build."""
     before = look(cli.services, cli.settings.model_name)
     assert before.production == "1"
     yield before
     assert look(cli.services, cli.settings.model_name) == before
+    assert build_schemas(cli.services) == []
 
 
 def edited(small_file: Path, target: Path, change: Change) -> Path:
@@ -127,7 +127,7 @@ def test_no_such_file(cli: CommandLine, unchanged: World, tmp_path: Path) -> Non
 
 
 def test_unreachable_url(cli: CommandLine, unchanged: World) -> None:
-    (port,) = free_ports(1)
+    port = closed_port()
     outcome = cli.invoke(*RUN, "--data", f"http://127.0.0.1:{port}/given.zip")
     assert outcome.code == 3
     assert f"127.0.0.1:{port}" in outcome.complaint
@@ -185,7 +185,7 @@ def test_a_stage_before_its_time(cli: CommandLine, new_platform: Callable[..., S
 
 def nowhere(cli: CommandLine, service: str) -> dict[str, str]:
     """The setting that points a service at a port where nobody listens."""
-    (port,) = free_ports(1)
+    port = closed_port()
     if service in ("MLFLOW", "S3"):
         return {f"{service}_URL": f"http://127.0.0.1:{port}"}
     url = getattr(cli.settings, f"{service.lower()}_database_url").get_secret_value()

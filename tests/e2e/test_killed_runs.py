@@ -139,6 +139,7 @@ def test_ctrl_c_ends_everything(new_platform: Callable[..., Settings], moment: s
         running.interrupt()
         outcome = running.finish()
         assert all_gone(children)
-    assert outcome.code == 130
+    # Where the interrupt struck within an import, Python ends by the signal itself; a shell shows 130 for both.
+    assert outcome.code in (130, -signal.SIGINT)
     assert outcome.complaint == "interrupted"
     assert look(cli.services, cli.settings.model_name).production is None

@@ -172,7 +172,7 @@ def test_a_taken_port_is_named_with_its_setting(tmp_path: Path, new_settings: Ca
 def test_kill_9_takes_everything_along(tmp_path: Path, new_settings: Callable[..., Settings]) -> None:
     settings = new_settings(tmp_path / "home", workers=2)
     with CommandLine(settings).start(*COMMAND) as running:
-        assert eventually(lambda: (settings.home / "scratch").exists() or len(descendants(running.process.pid)) > 6, 90)
+        assert eventually(lambda: len(descendants(running.process.pid)) > 6, 60)
         time.sleep(0.5)
         children = descendants(running.process.pid)
         running.process.kill()

@@ -57,11 +57,6 @@ def place(url: SecretStr) -> str:
     return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
 
-def identifier(*names: str) -> sql.Identifier:
-    """Quote a name, with its schema where two are given."""
-    return sql.Identifier(*names)
-
-
 def statement(template: LiteralString, **names: sql.Composable) -> sql.Composed:
     """Fill quoted names into a statement."""
     return sql.SQL(template).format(**names)
