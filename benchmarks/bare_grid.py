@@ -26,8 +26,9 @@ from readmission.dataset.split import UNASSIGNED, assign_parts, cut_batches, gat
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
 from readmission.features.fit import encode_columns, fit_encoder
+from readmission.results import MODEL_TYPES
 from readmission.schema import LABELS
-from readmission.training.estimators import MODEL_TYPES, RELATIVE_COST, SEED, make_estimator
+from readmission.training.estimators import RELATIVE_COST, SEED, make_estimator
 from readmission.training.fitting import measure
 from readmission.training.prepare import Arrays
 
