@@ -6,7 +6,7 @@ The heavy modules are imported inside the functions: meanwhile the training proc
 import httpx
 from pydantic import BaseModel
 
-from readmission.context import Context, Progress, Report, new_execution
+from readmission.context import Context, Report, new_execution
 from readmission.errors import ServiceDownError
 from readmission.results import Options, Summary
 from readmission.services import Services
@@ -32,14 +32,10 @@ def execute(context: Context, options: Options, fallback: bool = False) -> Summa
     platform.create_tables(context.services.platform_url)  # says at once when the database is down
     _require_mlflow(context.services)
     with worker_pool(context.settings.workers) as pool:
-        from readmission.runner import Run, draw_report, pipeline_lock, run_pipeline
+        from readmission.runner import Run, pipeline_lock, run_pipeline
 
         with pipeline_lock(context):
-            run = Run(context, options, pool, fallback)
-            summary = run_pipeline(run)
-            context.report(Progress("drawing the charts"))
-            draw_report(run)
-    return summary
+            return run_pipeline(Run(context, options, pool, fallback))
 
 
 def _require_mlflow(services: Services) -> None:

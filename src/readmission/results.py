@@ -131,4 +131,5 @@ class Summary(_Result):
     best: Best
     registered_version: str
     stages: dict[str, float]
+    report_seconds: float
     seconds: float

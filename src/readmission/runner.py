@@ -149,13 +149,15 @@ def run_pipeline(run: Run) -> Summary:
     """Run every stage, then draw the report; the caller holds the lock."""
     started = time.perf_counter()
     begin(run)
-    seconds = {stage: _timed(run, stage) for stage in STAGES}
-    return _summary(run, seconds, time.perf_counter() - started)
+    seconds = {stage: _seconds(run_stage, run, stage) for stage in STAGES}
+    run.context.report(Progress("drawing the charts"))
+    reports = _seconds(draw_report, run)
+    return _summary(run, seconds, reports, time.perf_counter() - started)
 
 
-def _timed(run: Run, stage: str) -> float:
+def _seconds(work: Callable[..., object], *arguments: object) -> float:
     started = time.perf_counter()
-    run_stage(run, stage)
+    work(*arguments)
     return round(time.perf_counter() - started, 3)
 
 
@@ -169,7 +171,7 @@ def draw_report(run: Run) -> None:
         end_parent(client, plan.parent_run_id, {"registered_version": publication.version})
 
 
-def _summary(run: Run, stages: dict[str, float], seconds: float) -> Summary:
+def _summary(run: Run, stages: dict[str, float], reports: float, seconds: float) -> Summary:
     dataset, plan = run.dataset, run.load("plan", Plan)
     selection, publication = run.load("select", Selection), run.load("publish", Publication)
     return Summary(
@@ -188,5 +190,6 @@ def _summary(run: Run, stages: dict[str, float], seconds: float) -> Summary:
         ),
         registered_version=publication.version,
         stages=stages,
+        report_seconds=reports,
         seconds=round(seconds, 3),
     )
