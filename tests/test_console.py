@@ -22,7 +22,8 @@ def text(console: Console) -> str:
 def model(run_id: str, kind: str, value: float) -> TrainedModel:
     metrics = {f"{part}_{name}": value for part in ("train", "val") for name in METRICS}
     return TrainedModel(
-        run_id=run_id, model_id="m", model_type=kind, cumulative_idx=0, rows=12_345, n_features=3, fit_seconds=1,
+        run_id=run_id, model_id="m", model_type=kind, cumulative_idx=0, rows=12_345, n_features=3,
+        trained_at="2026-01-01T00:00:00Z", fit_seconds=1,
         metrics=metrics,
     )  # fmt: skip
 

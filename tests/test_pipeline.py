@@ -129,3 +129,11 @@ def test_too_few_rows_are_refused(trained: Trained) -> None:
     options = Options(data="synthetic:4")
     with pytest.raises(BadInputError, match=r"^Too few rows: the \w+ part got none with the outcome"):
         pipeline.split(context, pipeline.download(context, options), options)
+
+
+def test_batches_that_are_too_small_are_refused(trained: Trained) -> None:
+    context = Context(trained.context.settings, trained.context.services, new_execution())
+    options = Options(data="synthetic:3000", batch_size=20)
+    with pytest.raises(BadInputError, match=r"^Batches too small: batch_0 has \d+ rows, \d of them .* --batch-size$"):
+        pipeline.split(context, trained.dataset, options)
+    pipeline.require_current(trained.context)

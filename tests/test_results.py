@@ -53,5 +53,5 @@ def test_a_metric_that_is_not_a_number_has_no_place() -> None:
     with pytest.raises(ValidationError):
         TrainedModel(
             run_id="r", model_id="m", model_type="decision_tree", cumulative_idx=-1, rows=1, n_features=1,
-            fit_seconds=0.1, metrics={"val_f1_score": "high"},
+            trained_at="2026-01-01T00:00:00Z", fit_seconds=0.1, metrics={"val_f1_score": "high"},
         )  # type: ignore[arg-type]  # fmt: skip

@@ -39,11 +39,13 @@ def execute(context: Context, options: Options, fallback: bool = False) -> Summa
 
 
 def _require_mlflow(services: Services) -> None:
-    """Say at once when MLflow is down: it is needed only after the new tables have replaced the previous ones."""
+    """Say at once when MLflow or its database is down: its turn comes after the new tables have replaced the old."""
+    url = f"{services.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
     try:
-        httpx.get(f"{services.mlflow_url}/health", timeout=_PROBE_SECONDS)
+        httpx.get(url, timeout=_PROBE_SECONDS).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ServiceDownError(f"MLflow at {services.mlflow_url}: {error}; see `readmission doctor`") from error
+        reason = str(error).splitlines()[0]
+        raise ServiceDownError(f"MLflow at {services.mlflow_url}: {reason}; see `readmission doctor`") from error
 
 
 def begin_execution(settings: Settings, services: Services, options: Options, report: Report) -> BaseModel:

@@ -3,9 +3,10 @@
 Each process fits with one thread: whole fits side by side use the cores better than threads within a fit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,16 +83,28 @@ def train_grid(
     return list(_gather(fits, "trained", notify).values())
 
 
-def _gather(futures: dict[Future[Any], str], verb: str, notify: Notify) -> dict[str, Any]:
-    results: dict[str, Any] = {}
+@contextmanager
+def pool_errors() -> Iterator[None]:
+    """Turn the death of a process into one line.
+
+    Raises:
+        ReadmissionError: a process of the pool died.
+    """
     try:
-        for future in as_completed(futures):
-            results[futures[future]] = future.result()
-            notify(f"{verb} {futures[future]}", len(results), len(futures))
+        yield
     except BrokenProcessPool as error:
         raise ReadmissionError(
             "A training process died (out of memory?): run again with fewer READMISSION_WORKERS"
         ) from error
+
+
+def _gather(futures: dict[Future[Any], str], verb: str, notify: Notify) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    try:
+        with pool_errors():
+            for future in as_completed(futures):
+                results[futures[future]] = future.result()
+                notify(f"{verb} {futures[future]}", len(results), len(futures))
     finally:
         for future in futures:
             future.cancel()

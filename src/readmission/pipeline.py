@@ -38,8 +38,8 @@ from readmission.results import (
 from readmission.schema import LABELS
 from readmission.training.estimators import SEED
 from readmission.training.selection import rank
-from readmission.warehouse.builds import build_schema, start_build
-from readmission.warehouse.clean import clean_build, count_rows, cumulative_views
+from readmission.warehouse.builds import build_schema, build_schemas, current_execution, start_build
+from readmission.warehouse.clean import CLEAN_TABLES, clean_build, count_rows, cumulative_views
 from readmission.warehouse.connection import connect
 from readmission.warehouse.memory import note_parts, recall_parts
 from readmission.warehouse.raw import (
@@ -55,6 +55,9 @@ from readmission.warehouse.raw import (
     store_holdout as copy_holdout,
 )
 from readmission.warehouse.swap import swap
+
+MIN_LABEL_ROWS = 10
+"""Rows of each outcome that the smallest cumulative set needs, so that a model of it means anything."""
 
 
 def download(context: Context, options: Options, fallback: bool = False) -> Dataset:
@@ -107,6 +110,7 @@ def _assign_rows(keys: Keys, part_of_row: np.ndarray, seed: int, options: Option
     training = part_of_row == PARTS.index(Part.TRAIN)
     batch_id = np.full(len(part_of_row), -1, np.int16)
     batch_id[training] = cut_batches(int(training.sum()), seed, options.batch_size, options.batches)
+    _check_first_batch(keys.labels[batch_id == 0])
     return Assignment(keys.encounter_id, part_of_row, batch_id)
 
 
@@ -117,6 +121,17 @@ def _check_parts(keys: Keys, part_of_row: np.ndarray) -> None:
         if not counts.all():
             label = LABELS[int(np.argmin(counts))]
             raise BadInputError(f"Too few rows: the {part} part got none with the outcome {label}; give more data")
+
+
+def _check_first_batch(labels: np.ndarray) -> None:
+    """Refuse batches that are too small: the first is a cumulative set of its own, and every other one holds it."""
+    counts = np.bincount(labels, minlength=len(LABELS))
+    if counts.min() < MIN_LABEL_ROWS:
+        label = LABELS[int(np.argmin(counts))]
+        raise BadInputError(
+            f"Batches too small: batch_0 has {len(labels)} rows, {counts.min()} of them with the outcome {label}, and"
+            f" needs {MIN_LABEL_ROWS}; give fewer --batches or a larger --batch-size"
+        )
 
 
 def store_batches(context: Context, dataset: Dataset) -> StoreResult:
@@ -145,14 +160,46 @@ def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
 
 
 def clean(context: Context, batches: int) -> CleanResult:
-    """Clean every raw table of the build, then swap the new set in, in both databases."""
-    rows = clean_build(context.services, context.execution, batches)
-    swap(context.services, context.execution)
+    """Clean every raw table of the build, then swap the new set in, in both databases.
+
+    Where that has happened already, and only its result was lost, nothing is left to do.
+    """
+    if _owner(context) == context.execution and not _has_build(context):
+        with connect(context.services.clean_url) as clean_database:
+            rows = dict(zip(CLEAN_TABLES, count_rows(clean_database, CLEAN_TABLES), strict=True))
+    else:
+        rows = clean_build(context.services, context.execution, batches)
+        swap(context.services, context.execution)
     return CleanResult(rows=rows)
+
+
+def _has_build(context: Context) -> bool:
+    with connect(context.services.clean_url) as clean_database:
+        return build_schema(context.execution) in build_schemas(clean_database)
+
+
+def _owner(context: Context) -> str | None:
+    with connect(context.services.clean_url) as clean_database:
+        return current_execution(clean_database, "train_clean")
+
+
+def require_current(context: Context) -> None:
+    """Make sure that the tables are those of this execution: no model may carry the name of other data.
+
+    Raises:
+        BadInputError: they belong to another one, or there are none.
+    """
+    owner = _owner(context)
+    if owner != context.execution:
+        held = f"hold execution {owner}" if owner else "do not exist"
+        raise BadInputError(
+            f"The current tables {held}, not execution {context.execution}: run its stages split, store and clean first"
+        )
 
 
 def plan_training(context: Context, dataset: Dataset) -> Plan:
     """List the cumulative sets that are stored, and open the MLflow run of the execution."""
+    require_current(context)
     with connect(context.services.clean_url) as clean_database:
         views = cumulative_views(clean_database)
         rows = list(count_rows(clean_database, views))
@@ -178,6 +225,7 @@ def train(
     context: Context, dataset: Dataset, plan: Plan, config: TrainingConfig, models: Sequence[str]
 ) -> list[TrainedModel]:
     """Train every type on one cumulative set, one after the other, with all cores (one mapped task)."""
+    require_current(context)
     job = _job(context, dataset, plan)
     prepared = prepare(job, config)
     threads = context.settings.workers
@@ -191,6 +239,7 @@ def train_all(
     context: Context, dataset: Dataset, plan: Plan, models: Sequence[str], pool: ProcessPoolExecutor
 ) -> list[TrainedModel]:
     """Train every type on every cumulative set, over the processes of ``grid.worker_pool``."""
+    require_current(context)
     shutil.rmtree(context.scratch.parent, ignore_errors=True)
 
     def notify(what: str, done: int, total: int) -> None:
@@ -223,6 +272,7 @@ def select(ranking: Sequence[TrainedModel]) -> TrainedModel:
 
 def evaluate(context: Context, ranking: Sequence[TrainedModel], best: TrainedModel) -> Selection:
     """Reload the winner from MLflow, measure it on all of validation and, once, on test, and log both."""
+    require_current(context)
     with mlflow_errors(context.services), tempfile.TemporaryDirectory() as scratch:
         client = make_client(context.services)
         evaluations = evaluate_model(client, context.services, best, Path(scratch))
@@ -232,5 +282,6 @@ def evaluate(context: Context, ranking: Sequence[TrainedModel], best: TrainedMod
 
 def publish(context: Context, dataset: Dataset, selection: Selection) -> Publication:
     """Register the winner with its bundle, point production at it, and note it in the promotion log."""
+    require_current(context)
     with mlflow_errors(context.services), tempfile.TemporaryDirectory() as scratch:
         return publish_model(context, dataset, selection, Path(scratch))

@@ -81,6 +81,7 @@ class TrainedModel(_Result):
     cumulative_idx: int
     rows: int
     n_features: int
+    trained_at: str = Field(description="end of the fit, UTC, ISO 8601")
     fit_seconds: float
     metrics: dict[str, float]
 

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,9 +14,12 @@ from pydantic import BaseModel
 from readmission import pipeline
 from readmission.context import Context, Progress
 from readmission.dataset.model import Dataset
+from readmission.errors import ReadmissionError
+from readmission.grid import pool_errors
 from readmission.registry.client import make_client, mlflow_errors
+from readmission.registry.promotion import finish_promotions
 from readmission.registry.report import log_report
-from readmission.registry.tracking import end_parent
+from readmission.registry.tracking import end_parent, fail_runs
 from readmission.results import (
     Best,
     Models,
@@ -100,12 +103,18 @@ def _train(run: Run) -> Models:
 def _select(run: Run) -> Selection:
     ranking = pipeline.aggregate(run.load("train", Models).models)
     best = pipeline.select(ranking)
-    return run.pool.submit(pipeline.evaluate, run.context.quiet(), ranking, best).result()
+    return _elsewhere(run, pipeline.evaluate, run.context.quiet(), ranking, best)
 
 
 def _publish(run: Run) -> Publication:
     selection = run.load("select", Selection)
-    return run.pool.submit(pipeline.publish, run.context.quiet(), run.dataset, selection).result()
+    return _elsewhere(run, pipeline.publish, run.context.quiet(), run.dataset, selection)
+
+
+def _elsewhere(run: Run, work: Callable[..., Result], *arguments: object) -> Result:
+    """Do one piece of work in a process that has its libraries loaded."""
+    with pool_errors():
+        return run.pool.submit(work, *arguments).result()
 
 
 STAGES: dict[str, Callable[[Run], BaseModel]] = {
@@ -126,6 +135,7 @@ def pipeline_lock(context: Context) -> Iterator[None]:
     """Hold the lock of the pipeline and finish what a killed run left half done."""
     with platform.run_lock(context.services.platform_url, f"process {os.getpid()} on {socket.gethostname()}"):
         finish_swaps(context.services)
+        finish_promotions(context.services)
         yield
 
 
@@ -149,7 +159,11 @@ def run_pipeline(run: Run) -> Summary:
     """Run every stage, then draw the report; the caller holds the lock."""
     started = time.perf_counter()
     begin(run)
-    seconds = {stage: _seconds(run_stage, run, stage) for stage in STAGES}
+    try:
+        seconds = {stage: _seconds(run_stage, run, stage) for stage in STAGES}
+    except ReadmissionError:
+        _end_failed(run)
+        raise
     run.context.report(Progress("drawing the charts"))
     reports = _seconds(draw_report, run)
     return _summary(run, seconds, reports, time.perf_counter() - started)
@@ -169,6 +183,12 @@ def draw_report(run: Run) -> None:
         client = make_client(run.context.services)
         log_report(client, plan.parent_run_id, selection)
         end_parent(client, plan.parent_run_id, {"registered_version": publication.version})
+
+
+def _end_failed(run: Run) -> None:
+    """Say in MLflow too that the run failed, if it got as far as MLflow and that still answers."""
+    with suppress(ReadmissionError), mlflow_errors(run.context.services):
+        fail_runs(make_client(run.context.services), run.context.settings.experiment, run.context.execution)
 
 
 def _summary(run: Run, stages: dict[str, float], reports: float, seconds: float) -> Summary:

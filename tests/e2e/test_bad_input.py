@@ -2,15 +2,18 @@
 
 import hashlib
 import shutil
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from command_line import CommandLine, Outcome, World, build_schemas, closed_port, look
+from readmission.errors import ReadmissionError
 from readmission.settings import Settings
 
 RUN = ("pipeline", "run", "--batches", "1", "--models", "decision_tree")
@@ -204,6 +207,34 @@ def test_service_down(cli: CommandLine, unchanged: World, service: str) -> None:
     assert address.rpartition("@")[2].removeprefix("http://") in outcome.complaint
     password = cli.settings.raw_database_url.get_secret_value().split(":")[2].split("@")[0]  # type: ignore[union-attr]
     assert password not in outcome.stderr
+
+
+def test_mlflow_that_answers_but_is_broken(cli: CommandLine, unchanged: World) -> None:
+    """Its own health page says nothing of its database; the tables must not be replaced before that is known."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # answers 501 to everything
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        outcome = cli.invoke(*RUN, "--data", "synthetic:3000", MLFLOW_URL=url)
+        server.shutdown()
+    assert outcome.code == 3
+    assert f"MLflow at {url}: Server error '501" in outcome.complaint
+
+
+def test_a_run_that_fails_late_is_failed_in_mlflow_too(
+    new_platform: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = CommandLine(new_platform())
+    monkeypatch.setattr("readmission.pipeline.train_grid", _refuse)
+    outcome = fresh.invoke(*RUN, "--data", "synthetic:3000")
+    assert outcome.complaint == "no training today"
+    client = MlflowClient(fresh.settings.mlflow_url)
+    experiment = client.get_experiment_by_name(fresh.settings.experiment)
+    assert experiment is not None
+    assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]
+
+
+def _refuse(*_: object) -> list[object]:
+    raise ReadmissionError("no training today")
 
 
 def test_a_failed_run_leaves_no_running_run(cli: CommandLine, unchanged: World) -> None:

@@ -113,3 +113,35 @@ def test_options_reach_the_split(new_platform: Callable[..., Settings]) -> None:
     assert split["grouping"] == "encounter"
     assert split["batches"] == 4
     assert split["sizes"]["train"] == pytest.approx(2100, abs=15)
+
+
+def test_a_stage_whose_result_was_lost_may_run_again(alone: tuple[Settings, dict[str, Outcome]]) -> None:
+    """As after a kill between the swap and the note of it."""
+    platform, outcomes = alone
+    before = contents(platform).tables
+    again = CommandLine(platform).invoke("pipeline", "clean", "--json")
+    assert again.code == 0, again.stderr
+    assert again.summary["rows"] == outcomes["clean"].summary["rows"]
+    assert contents(platform).tables == before
+
+
+def test_a_build_that_is_gone_is_one_line(alone: tuple[Settings, dict[str, Outcome]]) -> None:
+    refused = CommandLine(alone[0]).invoke("pipeline", "store")
+    assert refused.code == 2
+    assert "from `split` on" in refused.complaint
+
+
+def test_no_model_is_made_of_tables_of_another_execution(new_platform: Callable[..., Settings]) -> None:
+    cli = CommandLine(new_platform())
+    assert cli.invoke("pipeline", "download", *OPTIONS, "--json").code == 0
+    refused = cli.invoke("pipeline", "plan")
+    assert refused.code == 2
+    assert "do not exist" in refused.complaint
+    for stage in ("split", "store", "clean", "plan"):
+        assert cli.invoke("pipeline", stage).code == 0
+    older = cli.invoke("pipeline", "plan", "--json")
+    assert older.code == 0
+    assert cli.invoke("pipeline", "download", *OPTIONS, "--seed", "7").code == 0
+    refused = cli.invoke("pipeline", "plan")
+    assert refused.code == 2
+    assert "run its stages split, store and clean first" in refused.complaint

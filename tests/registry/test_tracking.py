@@ -20,7 +20,7 @@ from readmission.errors import ServiceDownError
 from readmission.registry.artifacts import load_model
 from readmission.registry.client import make_client, mlflow_errors
 from readmission.registry.signature import input_example, model_signature
-from readmission.registry.tracking import end_stale_runs, ensure_experiment, start_parent
+from readmission.registry.tracking import end_stale_runs, ensure_experiment, fail_runs, start_parent
 from readmission.results import MODEL_TYPES
 from readmission.schema import COLUMN_NAMES, LABELS, RECORD_COLUMNS
 from readmission.services import Services, resolve_services
@@ -199,3 +199,15 @@ def test_nobody_answering_is_one_line(servers: Services, monkeypatch: pytest.Mon
     with pytest.raises(ServiceDownError, match=r"^MLflow at http://127\.0\.0\.1:9: ") as caught, mlflow_errors(nowhere):
         make_client(nowhere).get_experiment_by_name("any")
     assert "\n" not in str(caught.value)
+
+
+def test_runs_of_a_failed_execution_are_ended(new_platform: Callable[..., Settings]) -> None:
+    platform = new_platform()
+    client = make_client(resolve_services(platform))
+    assert fail_runs(client, platform.experiment, "own") == 0
+    experiment = ensure_experiment(client, platform.experiment)
+    other = start_parent(client, experiment, "other", {})
+    own = start_parent(client, experiment, "own", {})
+    assert fail_runs(client, platform.experiment, "own") == 1
+    assert client.get_run(own).info.status == "FAILED"
+    assert client.get_run(other).info.status == "RUNNING"

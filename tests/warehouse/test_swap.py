@@ -7,9 +7,9 @@ import pytest
 from building import builds_of, column, execute, numbered, relations, sketch_build
 from pydantic import SecretStr
 
-from readmission.errors import BadInputError
+from readmission.errors import BadInputError, ServiceDownError
 from readmission.services import Services
-from readmission.warehouse.builds import start_build, swap_in
+from readmission.warehouse.builds import current_execution, start_build, swap_in
 from readmission.warehouse.connection import connect
 from readmission.warehouse.memory import note_parts, remember_parts
 from readmission.warehouse.platform import create_tables
@@ -149,14 +149,17 @@ def test_a_build_without_new_parts_can_be_swapped_in(warehouse: Services, first:
     assert current(warehouse) == second
 
 
+@pytest.mark.parametrize("side", ["raw", "clean"])
 def test_a_swap_that_fails_leaves_the_old_set_and_can_be_repeated(
-    warehouse: Services, first: Sets, second: Sets
+    warehouse: Services, first: Sets, second: Sets, side: str
 ) -> None:
-    execute(warehouse.raw_url, "CREATE VIEW report AS SELECT * FROM batch_0")
+    url, table = (warehouse.raw_url, "batch_0") if side == "raw" else (warehouse.clean_url, "train_clean")
+    execute(url, f"CREATE VIEW report AS SELECT * FROM {table}")  # type: ignore[arg-type]
     with pytest.raises(BadInputError, match="report"):
         swap(warehouse, "two")
-    execute(warehouse.raw_url, "DROP VIEW report")
+    execute(url, "DROP VIEW report")
     assert current(warehouse) == first
+    assert pending(warehouse) == []
     swap(warehouse, "two")
     assert current(warehouse) == second
 
@@ -180,6 +183,30 @@ def test_a_reader_who_waits_for_the_swap_sees_the_new_set(warehouse: Services, f
         assert seen == []
     reader.join(PATIENCE)
     assert seen == second.rows
+
+
+def test_a_session_that_holds_a_table_is_not_waited_for_for_ever(
+    warehouse: Services, first: Sets, second: Sets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("readmission.warehouse.builds.LOCK_SECONDS", 1)
+    with connect(warehouse.clean_url) as reader:
+        reader.execute("SELECT count(*) FROM train_clean")
+        with pytest.raises(ServiceDownError, match="another session has held train_clean"):
+            swap(warehouse, "two")
+    assert current(warehouse) == first
+    finish_swaps(warehouse)
+    assert current(warehouse) == second
+
+
+def test_current_tables_name_their_execution(warehouse: Services, first: Sets, second: Sets) -> None:
+    def owner(table: str) -> str | None:
+        with connect(warehouse.clean_url) as clean:
+            return current_execution(clean, table)
+
+    assert owner("train_clean") == "one"
+    swap(warehouse, "two")
+    assert owner("train_clean") == "two"
+    assert owner("no_such_table") is None
 
 
 def test_without_any_earlier_set(warehouse: Services) -> None:

@@ -1,7 +1,5 @@
 """Publish the winner: prove its ONNX export, register the bundle, point production at it, and note it in the log."""
 
-import getpass
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +12,10 @@ from readmission.dataset.model import Dataset
 from readmission.registry.artifacts import load_model, prove_parity, write_bundle
 from readmission.registry.client import make_client
 from readmission.registry.onnx_export import export_onnx
+from readmission.registry.promotion import actor, move_production
 from readmission.registry.reference import reference
 from readmission.registry.tracking import log_metrics
-from readmission.registry.versions import create_version, production_version, promote
+from readmission.registry.versions import create_version, production_version
 from readmission.results import Publication, Selection
 from readmission.schema import LABELS, RECORD_COLUMNS
 from readmission.services import Services
@@ -25,7 +24,7 @@ from readmission.training.model import FittedModel
 from readmission.training.prepare import to_arrays
 from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect, statement
-from readmission.warehouse.platform import Promotion, log_promotion
+from readmission.warehouse.platform import Promotion
 
 SELFTEST_ROWS = 32
 
@@ -52,9 +51,9 @@ def publish_model(context: Context, dataset: Dataset, selection: Selection, scra
     version = create_version(
         client, name, selection.best.run_id, scratch / "bundle", tags, _description(dataset, selection)
     )
-    promote(client, name, str(version.version))
     reasons = (f"highest validation F1 of {len(selection.ranking)} models in execution {context.execution}",)
-    _log(context, previous, str(version.version), reasons)
+    if previous != str(version.version):  # a stage that runs again changes nothing
+        move_production(client, context.services, _promotion(context, previous, str(version.version), reasons))
     return Publication(
         version=str(version.version),
         previous=previous,
@@ -107,7 +106,7 @@ def _metadata(
         model_type=best.model_type,
         cumulative_idx=best.cumulative_idx,
         train_rows=best.rows,
-        trained_at=_now(),
+        trained_at=best.trained_at,
         data_source=dataset.source,
         data_kind=dataset.kind,
         data_sha256=dataset.sha256,
@@ -141,13 +140,13 @@ def _description(dataset: Dataset, selection: Selection) -> str:
     return (
         f"Model type: {best.model_type}. Trained on {best.rows:,} rows (batches 0 to {best.cumulative_idx}) of"
         f" {dataset.source}.{synthetic} Validation F1 score: {selection.metrics['val_f1_score']:.4f}. Validation"
-        f" accuracy: {selection.metrics['val_accuracy']:.4f}. Trained at: {_now()}."
+        f" accuracy: {selection.metrics['val_accuracy']:.4f}. Trained at: {best.trained_at}."
     )
 
 
-def _log(context: Context, previous: str | None, version: str, reasons: tuple[str, ...]) -> None:
-    promotion = Promotion(
-        actor=getpass.getuser(),
+def _promotion(context: Context, previous: str | None, version: str, reasons: tuple[str, ...]) -> Promotion:
+    return Promotion(
+        actor=actor(),
         model_name=context.settings.model_name,
         from_version=previous,
         to_version=version,
@@ -155,9 +154,3 @@ def _log(context: Context, previous: str | None, version: str, reasons: tuple[st
         reasons=list(reasons),
         execution=context.execution,
     )
-    with connect(context.services.platform_url) as platform:
-        log_promotion(platform, promotion)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

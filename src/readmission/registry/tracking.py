@@ -4,6 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -22,9 +23,10 @@ from mlflow.entities import (
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
+from readmission.features.rules import FEATURE_TYPES
 from readmission.registry.artifacts import save_model
 from readmission.results import TrainedModel, TrainingConfig
-from readmission.schema import COLUMNS
+from readmission.schema import LABEL_COLUMN
 from readmission.training.estimators import shown_params
 from readmission.training.fitting import Fit
 from readmission.training.prepare import PreparedSet
@@ -46,9 +48,20 @@ def end_stale_runs(client: MlflowClient, experiment_id: str, execution: str) -> 
         how many there were.
     """
     query = f"attributes.status = 'RUNNING' AND tags.`{EXECUTION_TAG}` != '{execution}'"
+    return _end_runs(client, experiment_id, query, RunStatus.KILLED)
+
+
+def fail_runs(client: MlflowClient, experiment: str, execution: str) -> int:
+    """Mark what an execution left running as failed; answer how many runs there were."""
+    found = client.get_experiment_by_name(experiment)
+    query = f"attributes.status = 'RUNNING' AND tags.`{EXECUTION_TAG}` = '{execution}'"
+    return _end_runs(client, str(found.experiment_id), query, RunStatus.FAILED) if found else 0
+
+
+def _end_runs(client: MlflowClient, experiment_id: str, query: str, status: int) -> int:
     runs = client.search_runs([experiment_id], query)
     for run in runs:
-        client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+        client.set_terminated(run.info.run_id, RunStatus.to_string(status))
     return len(runs)
 
 
@@ -107,6 +120,7 @@ def log_fit(
         cumulative_idx=config.cumulative_idx,
         rows=prepared.rows,
         n_features=n_features,
+        trained_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         fit_seconds=fit.metrics["fit_seconds"],
         metrics={key: value for key, value in fit.metrics.items() if value == value},  # a NaN has no JSON
     )
@@ -126,14 +140,19 @@ def _log_figures(client: MlflowClient, run_id: str, params: Mapping[str, str], m
     )
 
 
+_COLUMN_TYPES = {"text": "string", "integer": "integer"}
+"""MLflow's names (``mlflow.types.DataType``) for the types of the clean tables."""
+
+
 def _lineage(config: TrainingConfig, prepared: PreparedSet, tags: Mapping[str, str]) -> DatasetInput:
-    columns = [{"name": column.name, "type": str(column.kind)} for column in COLUMNS]
+    types = {**FEATURE_TYPES, LABEL_COLUMN: "text"}
+    columns = [{"name": name, "type": _COLUMN_TYPES[dtype], "required": False} for name, dtype in types.items()]
     dataset = Dataset(
         name=config.view,
         digest=prepared.digest,
         source_type="postgresql",
         source=json.dumps({"database": "clean_data_db", "view": config.view, **tags}),
-        schema=json.dumps({"columns": columns}),
+        schema=json.dumps({"mlflow_colspec": columns}),
         profile=json.dumps({"num_rows": prepared.rows}),
     )
     return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])

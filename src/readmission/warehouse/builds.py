@@ -7,15 +7,18 @@ import re
 from collections.abc import Sequence
 
 from psycopg import Connection, sql
-from psycopg.errors import DependentObjectsStillExist
+from psycopg.errors import DependentObjectsStillExist, LockNotAvailable
 from psycopg.rows import TupleRow
 
-from readmission.errors import BadInputError
+from readmission.errors import BadInputError, ServiceDownError
 from readmission.warehouse.connection import statement
 
 PREFIX = "build_"
 KEPT_TABLES = ("split_memory",)
 """Tables of ``public`` that outlive every swap."""
+
+LOCK_SECONDS = 60
+"""How long a swap waits for sessions that hold the tables it replaces; meanwhile new readers wait behind it."""
 
 
 def build_schema(execution: str) -> str:
@@ -44,10 +47,12 @@ def swap_in(connection: Connection[TupleRow], execution: str) -> bool:
 
     Raises:
         BadInputError: something of the user's depends on an object that is to be replaced.
+        ServiceDownError: a session holds such an object for longer than LOCK_SECONDS.
     """
     schema = build_schema(execution)
     if schema not in build_schemas(connection):
         return False
+    connection.execute(statement("SET LOCAL lock_timeout = {limit}", limit=sql.Literal(f"{LOCK_SECONDS}s")))
     for kind, name in _objects(connection, "public"):
         if name not in KEPT_TABLES:
             _drop(connection, kind, name)
@@ -55,8 +60,30 @@ def swap_in(connection: Connection[TupleRow], execution: str) -> bool:
         connection.execute(
             statement("ALTER {kind} {name} SET SCHEMA public", kind=_keyword(kind), name=sql.Identifier(schema, name))
         )
+        if kind != "v":
+            _note_owner(connection, name, execution)
     connection.execute(statement("DROP SCHEMA {schema}", schema=sql.Identifier(schema)))
     return True
+
+
+_OWNER = "readmission execution "
+
+
+def _note_owner(connection: Connection[TupleRow], table: str, execution: str) -> None:
+    connection.execute(
+        statement(
+            "COMMENT ON TABLE {table} IS {owner}",
+            table=sql.Identifier("public", table),
+            owner=sql.Literal(_OWNER + execution),
+        )
+    )
+
+
+def current_execution(connection: Connection[TupleRow], table: str) -> str | None:
+    """Name the execution whose build a current table came from; None where there is no such table."""
+    name = sql.Identifier("public", table).as_string(connection)
+    row = connection.execute("SELECT obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
+    return str(row[0]).removeprefix(_OWNER) if row and row[0] else None
 
 
 def _drop(connection: Connection[TupleRow], kind: str, name: str) -> None:
@@ -66,6 +93,11 @@ def _drop(connection: Connection[TupleRow], kind: str, name: str) -> None:
         detail = (error.diag.message_detail or name).splitlines()[0]
         raise BadInputError(
             f"The new tables cannot replace those in {connection.info.dbname}: {detail}; drop it and run again"
+        ) from None
+    except LockNotAvailable:
+        raise ServiceDownError(
+            f"The new tables cannot replace those in {connection.info.dbname}: for {LOCK_SECONDS} s another session has"
+            f" held {name}; find it in pg_stat_activity, end its transaction, and run again"
         ) from None
 
 

@@ -1,6 +1,6 @@
 """The clean tables: typed columns, missing is NULL, and the cumulative views that training reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import LiteralString
 
@@ -18,6 +18,8 @@ from readmission.warehouse.builds import build_schema
 from readmission.warehouse.connection import connect, statement
 from readmission.warehouse.copy import copy_in, read_pages, read_table, to_csv
 from readmission.warehouse.raw import LANES, ROW_ID
+
+CLEAN_TABLES = ("train_clean", "validation_clean", "test_clean")
 
 _KEYS = (ROW_ID, ENCOUNTER_ID, PATIENT_NBR)
 _RAW_TYPES = {
@@ -121,7 +123,7 @@ def _read_type(dtype: str) -> pa.DataType:
     return pa.dictionary(pa.int32(), pa.string()) if dtype == "text" else ARROW_TYPES[dtype]
 
 
-def count_rows(connection: Connection[TupleRow], names: list[str], schema: str = "public") -> Iterator[int]:
+def count_rows(connection: Connection[TupleRow], names: Sequence[str], schema: str = "public") -> Iterator[int]:
     """Count the rows of tables or views."""
     for name in names:
         row = connection.execute(
@@ -148,11 +150,9 @@ def clean_build(services: Services, execution: str, batches: int) -> dict[str, i
     Returns:
         rows by clean table.
     """
-    sources: dict[str, dict[str, int | None]] = {
-        "train_clean": {f"batch_{number}": number for number in range(batches)},
-        "validation_clean": {"validation_raw": None},
-        "test_clean": {"test_raw": None},
-    }
+    batch_tables: dict[str, int | None] = {f"batch_{number}": number for number in range(batches)}
+    of_tables: list[dict[str, int | None]] = [batch_tables, {"validation_raw": None}, {"test_raw": None}]
+    sources = dict(zip(CLEAN_TABLES, of_tables, strict=True))
     with ThreadPoolExecutor(LANES) as threads:
         rows = threads.map(lambda target: _clean_into(services, execution, target, sources[target]), sources)
         counts = dict(zip(sources, rows, strict=True))

@@ -6,6 +6,7 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import Connection, conninfo, sql
+from psycopg.errors import InvalidSchemaName, UndefinedTable
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
@@ -26,7 +27,7 @@ def connect(
         autocommit: each statement on its own.
 
     Raises:
-        BadInputError: the URL cannot be read.
+        BadInputError: the URL cannot be read, or the block needs a table that an earlier stage has not made.
         ServiceDownError: the server does not answer, refuses, or goes away within the block.
     """
     where = place(url)
@@ -38,6 +39,11 @@ def connect(
             application_name=application,
         ) as connection:
             yield connection
+    except (UndefinedTable, InvalidSchemaName) as error:
+        reason = _first_line(error)
+        raise BadInputError(
+            f"PostgreSQL at {where}: {reason}; run the earlier stages, from `split` on, first"
+        ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise ServiceDownError(f"PostgreSQL at {where}: {_first_line(error)}; see `readmission doctor`") from error
 

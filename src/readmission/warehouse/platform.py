@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS promotions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), actor text NOT NULL,
     model_name text NOT NULL, from_version text, to_version text NOT NULL, decision text NOT NULL,
     reasons jsonb NOT NULL, execution text);
+ALTER TABLE promotions ADD COLUMN IF NOT EXISTS pending boolean NOT NULL DEFAULT false;
 """
 _LOCK = 7_307_001
 """Number of the advisory lock; anything that no other program uses in this database."""
@@ -139,18 +140,34 @@ def latest_result(connection: Connection[TupleRow], stage: str) -> dict[str, Any
     return dict(row[0]) if row else None
 
 
-def log_promotion(connection: Connection[TupleRow], promotion: Promotion) -> None:
-    """Add a row to the log of promotions."""
-    connection.execute(
-        "INSERT INTO promotions (actor, model_name, from_version, to_version, decision, reasons, execution)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [
-            promotion.actor,
-            promotion.model_name,
-            promotion.from_version,
-            promotion.to_version,
-            promotion.decision,
-            Jsonb(promotion.reasons),
-            promotion.execution,
-        ],
+def log_promotion(connection: Connection[TupleRow], promotion: Promotion, pending: bool = False) -> int:
+    """Add a row to the log of promotions; answer its number.
+
+    Args:
+        connection: to platform_db.
+        promotion: the row.
+        pending: the alias has yet to move.
+    """
+    values = {**promotion.model_dump(), "reasons": Jsonb(promotion.reasons), "pending": pending}
+    row = connection.execute(
+        "INSERT INTO promotions (actor, model_name, from_version, to_version, decision, reasons, execution, pending)"
+        " VALUES (%(actor)s, %(model_name)s, %(from_version)s, %(to_version)s, %(decision)s, %(reasons)s,"
+        " %(execution)s, %(pending)s) RETURNING id",
+        values,
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def pending_promotions(connection: Connection[TupleRow]) -> dict[int, Promotion]:
+    """List what was begun and not ended, by number, oldest first."""
+    cursor = connection.execute(
+        "SELECT id, actor, model_name, from_version, to_version, decision, reasons, execution FROM promotions"
+        " WHERE pending ORDER BY id"
     )
+    names = list(Promotion.model_fields)
+    return {int(row[0]): Promotion.model_validate(dict(zip(names, row[1:], strict=True))) for row in cursor}
+
+
+def end_promotion(connection: Connection[TupleRow], number: int, decision: str) -> None:
+    """Note that the alias has moved, or why not."""
+    connection.execute("UPDATE promotions SET pending = false, decision = %s WHERE id = %s", [decision, number])

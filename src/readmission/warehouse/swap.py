@@ -1,5 +1,6 @@
 """Swap a finished build into both databases: one transaction each, and a swap that was cut short is finished later."""
 
+from readmission.errors import BadInputError
 from readmission.services import Services
 from readmission.warehouse.builds import build_schema, build_schemas, swap_in
 from readmission.warehouse.connection import connect
@@ -10,7 +11,11 @@ def swap(services: Services, execution: str) -> None:
     """Make the build of an execution the current set in both databases."""
     with connect(services.platform_url) as platform:
         platform.execute("INSERT INTO swaps (execution) VALUES (%s) ON CONFLICT DO NOTHING", [execution])
-    _finish(services, execution)
+    try:
+        _finish(services, execution)
+    except BadInputError:  # nothing was replaced: a later run must not stumble over it
+        _forget(services, execution)
+        raise
 
 
 def finish_swaps(services: Services) -> None:
@@ -22,11 +27,15 @@ def finish_swaps(services: Services) -> None:
 
 
 def _finish(services: Services, execution: str) -> None:
-    with connect(services.raw_url) as raw:
+    # Both do all their work before the first one commits: what one of them refuses leaves both as they were.
+    with connect(services.raw_url) as raw, connect(services.clean_url) as clean:
         if build_schema(execution) in build_schemas(raw):
             remember_parts(raw, execution)
             swap_in(raw, execution)
-    with connect(services.clean_url) as clean:
         swap_in(clean, execution)
+    _forget(services, execution)
+
+
+def _forget(services: Services, execution: str) -> None:
     with connect(services.platform_url) as platform:
         platform.execute("DELETE FROM swaps WHERE execution = %s", [execution])
