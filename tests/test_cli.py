@@ -11,11 +11,18 @@ import pytest
 import typer
 
 from command_line import SOURCE, CommandLine
-from readmission import cli
+from readmission import cli, proxies
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.settings import Settings
 
 STAGES = ("download", "split", "store", "clean", "plan", "train", "select", "publish")
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line changes these in its own process, here that of the tests: afterwards they are as before."""
+    for name in proxies.NAMES:
+        monkeypatch.setenv(name, "")
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -11,6 +11,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from readmission.errors import BadInputError, ReadmissionError
+from readmission.proxies import past_proxies
 from readmission.settings import load_settings
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error becomes one line on standard error and an exit code."""
+    os.environ.update(past_proxies(os.environ))
     try:
         code = app(standalone_mode=False)  # None, or the code of an Exit; Typer makes one of Ctrl-C
         if code == INTERRUPTED:
