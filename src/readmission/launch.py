@@ -1,6 +1,5 @@
 """``make run``: start the local stack and the API, train if nothing is in production, stay in the foreground."""
 
-import httpx
 from rich.console import Console
 
 from readmission.console import address_table, progress, result_table, wide, winner_line
@@ -8,9 +7,12 @@ from readmission.context import Context, new_execution
 from readmission.local.stack import LocalStack
 from readmission.results import Options, Selection
 from readmission.services import resolve_services
+from readmission.serving.mlflow_rest import MlflowRest
 from readmission.settings import Settings
 from readmission.warehouse import platform
 from readmission.warehouse.connection import connect
+
+_LOOKUP_SECONDS = 30.0
 
 
 def launch(settings: Settings, options: Options, console: Console) -> None:
@@ -40,10 +42,13 @@ def serve_stack(settings: Settings, console: Console) -> None:
 
 
 def has_production(settings: Settings) -> bool:
-    """Whether the registry names a production version; asked by REST, since MLflow's client takes seconds to load."""
-    url = f"{resolve_services(settings).mlflow_url}/api/2.0/mlflow/registered-models/alias"
-    answer = httpx.get(url, params={"name": settings.model_name, "alias": "production"}, timeout=30)
-    return answer.status_code == httpx.codes.OK
+    """Whether the registry names a production version; asked by REST, since MLflow's client takes seconds to load.
+
+    Raises:
+        ServiceDownError: MLflow does not answer, or not as MLflow does. To train then might replace a good model.
+    """
+    registry = MlflowRest(resolve_services(settings).mlflow_url, _LOOKUP_SECONDS)
+    return registry.production_version(settings.model_name) is not None
 
 
 def _train(settings: Settings, options: Options, console: Console) -> None:

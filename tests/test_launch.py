@@ -1,0 +1,55 @@
+"""The decisions of ``readmission run``; a whole start is tested in ``e2e``."""
+
+from pathlib import Path
+
+import pytest
+
+from answering import answering
+from command_line import closed_port
+from readmission.errors import ServiceDownError
+from readmission.launch import has_production
+from readmission.settings import Settings
+
+LOGINS = {"raw_database_url": "a", "clean_database_url": "b", "platform_database_url": "c"}
+KEYS = {"s3_access_key": "d", "s3_secret_key": "e"}
+
+
+def asking(home: Path, port: int) -> Settings:
+    return Settings.model_validate({"home": home, "mlflow_port": port, **LOGINS, **KEYS})
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "RESOURCE_DOES_NOT_EXIST"), (400, "INVALID_PARAMETER_VALUE")])
+def test_no_model_or_no_alias_means_nothing_in_production(tmp_path: Path, status: int, code: str) -> None:
+    with answering({"*": (status, f'{{"error_code": "{code}", "message": "not found"}}')}) as port:
+        assert not has_production(asking(tmp_path, port))
+
+
+def test_a_version_with_the_alias_is_in_production(tmp_path: Path) -> None:
+    version = '{"name": "diabetes_readmission_model", "version": "3", "source": "runs:/r/bundle"}'
+    with answering({"*": (200, f'{{"model_version": {version}}}')}) as port:
+        assert has_production(asking(tmp_path, port))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, '{"error_code": "INTERNAL_ERROR"}'),
+        (503, "try again"),
+        (404, "<html>"),
+        (403, "proxy"),
+        (400, '{"error_code": "BAD_REQUEST"}'),
+        (200, "<html>"),
+    ],
+)
+def test_any_other_answer_never_looks_like_an_empty_registry(tmp_path: Path, status: int, body: str) -> None:
+    with (
+        answering({"*": (status, body)}) as port,
+        pytest.raises(ServiceDownError, match=rf"^MLflow at .*:{port} answers, but not as MLflow .*status {status}"),
+    ):
+        has_production(asking(tmp_path, port))
+
+
+def test_a_registry_that_is_down_is_one_line(tmp_path: Path) -> None:
+    port = closed_port()
+    with pytest.raises(ServiceDownError, match=rf"^MLflow at http://127\.0\.0\.1:{port} does not answer"):
+        has_production(asking(tmp_path, port))
