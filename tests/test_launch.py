@@ -1,13 +1,16 @@
 """The decisions of ``readmission run``; a whole start is tested in ``e2e``."""
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from answering import answering
 from command_line import closed_port
 from readmission.errors import ServiceDownError
-from readmission.launch import has_production
+from readmission.launch import has_production, show_results
 from readmission.settings import Settings
 
 LOGINS = {"raw_database_url": "a", "clean_database_url": "b", "platform_database_url": "c"}
@@ -53,3 +56,9 @@ def test_a_registry_that_is_down_is_one_line(tmp_path: Path) -> None:
     port = closed_port()
     with pytest.raises(ServiceDownError, match=rf"^MLflow at http://127\.0\.0\.1:{port} does not answer"):
         has_production(asking(tmp_path, port))
+
+
+def test_a_platform_where_nothing_ran_yet_has_no_results_to_show(new_platform: Callable[..., Settings]) -> None:
+    shown = io.StringIO()
+    show_results(new_platform(), Console(file=shown))
+    assert shown.getvalue() == ""

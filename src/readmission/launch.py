@@ -63,7 +63,9 @@ def _train(settings: Settings, options: Options, console: Console) -> None:
 
 def show_results(settings: Settings, console: Console) -> None:
     """Print the table of the execution that was selected last, and loudly what it was trained on."""
-    with connect(resolve_services(settings).platform_url) as connection:
+    url = resolve_services(settings).platform_url
+    platform.create_tables(url)  # the model in production may have come from elsewhere: then no run was here yet
+    with connect(url) as connection:
         found = platform.latest_result(connection, "select")
         dataset = platform.latest_result(connection, "download")
     if found is None or dataset is None:
