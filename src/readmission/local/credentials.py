@@ -25,7 +25,7 @@ def prepare_home(settings: Settings) -> Path:
     home = settings.home.absolute()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Whoever ran `chmod 711` so that PostgreSQL can run as `nobody` keeps that bit; listing and reading go.
+        # The bit that lets PostgreSQL pass through as `nobody` (see `identity`) stays; listing and reading go.
         home.chmod(stat.S_IMODE(home.stat().st_mode) & 0o711 | 0o700)
     except OSError as error:
         raise BadInputError(f"Cannot use {home} as state folder ({error.strerror}): set READMISSION_HOME") from None
