@@ -65,9 +65,9 @@ def _write(path: Path, values: dict[str, str]) -> None:
 def _read(settings: Settings, path: Path) -> dict[str, str]:
     try:
         path.chmod(0o600)
-        values = local_credentials(settings)
-    except (OSError, ValueError, TypeError):
-        raise BadInputError(f"Cannot read {path}: restore it from a backup") from None
+    except OSError as error:
+        raise BadInputError(f"Cannot use {path} ({error.strerror}): it must be your own file") from None
+    values = local_credentials(settings)
     missing = sorted(set(NAMES) - set(values))
     if missing:
         raise BadInputError(f"{path} lacks {', '.join(missing)}: restore it from a backup")
