@@ -73,6 +73,10 @@ def test_bad_options_cost_no_time_to_load_libraries() -> None:
         (ServiceDownError("S3 at here"), 3, "readmission: S3 at here\n"),
         (KeyboardInterrupt(), 130, "readmission: interrupted\n"),
         (typer.Exit(3), 3, ""),
+        (OSError(28, "No space left on device", "/full/file"), 2, "readmission: /full/file: No space left on device\n"),
+        (PermissionError(13, "Permission denied"), 2, "readmission: Permission denied\n"),
+        (OSError("strange\nindeed"), 2, "readmission: strange\n"),
+        (OSError(), 2, "readmission: OSError\n"),
     ],
 )
 def test_errors_become_a_line_and_a_code(

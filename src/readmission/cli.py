@@ -225,3 +225,11 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # the last net, below the modules that know better what to do
+        print(f"readmission: {_describe(error)}", file=sys.stderr)
+        sys.exit(BadInputError.exit_code)
+
+
+def _describe(error: OSError) -> str:
+    reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+    return f"{error.filename}: {reason}" if error.filename else reason
