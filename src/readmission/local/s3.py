@@ -164,5 +164,5 @@ def _binary() -> Path:
     beside_python = Path(sys.executable).with_name("weed")
     found = beside_python if beside_python.exists() else shutil.which("weed")
     if not found:
-        raise ServiceDownError("SeaweedFS is not installed: install the requirements (`make setup`)")
+        raise ServiceDownError("SeaweedFS is not installed: install what requirements/run.txt lists")
     return Path(found)
