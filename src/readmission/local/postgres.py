@@ -55,9 +55,9 @@ class Postgres:
         self._credentials = credentials
         self._data = self._home / "postgres"
 
-    def ports(self) -> dict[int, str]:
+    def ports(self) -> list[tuple[int, str]]:
         """Ports that it takes, with their settings."""
-        return {self._port: "READMISSION_POSTGRES_PORT"}
+        return [(self._port, "READMISSION_POSTGRES_PORT")]
 
     def program(self) -> Program:
         """Make the cluster if there is none yet, and say how to run its server.
