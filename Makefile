@@ -15,11 +15,12 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
+# `exec`, so that the command's parent is make itself and not a shell in between.
 run: $(VENV)/run.stamp ## start everything; train first if no model is in production
-	@$(BIN)/readmission run
+	@exec $(BIN)/readmission run --end-with-parent $$PPID
 
 stack: $(VENV)/run.stamp ## start PostgreSQL, S3 and MLflow only
-	@$(BIN)/readmission stack
+	@exec $(BIN)/readmission stack --end-with-parent $$PPID
 
 doctor: $(VENV)/run.stamp ## say what is running, what is missing, what to do
 	@$(BIN)/readmission doctor
