@@ -3,12 +3,14 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+STAMP = ".venv/python.stamp"
 TIED = '#!/bin/sh\n[ "$2" = --end-with-parent ] && [ "$3" = "$PPID" ] && [ $# = 3 ] && echo "$1 is tied to make"\n'
 
 
@@ -35,6 +37,60 @@ def built(folder: Path, **programs: str) -> None:
     for name, script in programs.items():
         (programs_folder / name).write_text(script)
         (programs_folder / name).chmod(0o755)
+
+
+def python_like_debians(folder: Path, *, pip: bool) -> str:
+    """A Python without ensurepip, and with a pip of its own or without one that is new enough."""
+    refusals = "*'import ensurepip'*) exit 1;;" + ("" if pip else "'-m pip'*) exit 1;;")
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\ncase "$*" in {refusals} esac\nexec "{sys.executable}" "$@"\n')
+    script.chmod(0o755)
+    return f"PYTHON={script}"
+
+
+def pip_of(folder: Path) -> str:
+    """Where the pip lies that the Makefile would use, and for which Python, as it says itself."""
+    command = (folder / STAMP).read_text().split()
+    return subprocess.run([*command, "--version"], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_an_environment_is_made_and_one_that_was_cut_short_is_made_anew(folder: Path, left: bool) -> None:
+    if left:
+        (folder / ".venv" / "bin").mkdir(parents=True)
+        (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+        (folder / ".venv" / "half").touch()
+    outcome = make(folder, STAMP, f"PYTHON={sys.executable}")
+    assert outcome.returncode == 0, outcome.stderr
+    assert str(folder / ".venv") in pip_of(folder)
+    assert not (folder / ".venv" / "half").exists()
+
+
+def test_the_systems_pip_serves_an_environment_that_could_get_none(folder: Path) -> None:
+    outcome = make(folder, STAMP, python_like_debians(folder, pip=True))
+    assert outcome.returncode == 0, outcome.stderr
+    assert not list((folder / ".venv").rglob("pip*"))
+    assert str(folder / ".venv") not in pip_of(folder)
+    command = [*(folder / STAMP).read_text().split(), "list", "--format=freeze", "--disable-pip-version-check"]
+    listed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert listed == "", "it looks into the new environment"
+
+
+def test_without_either_one_line_names_the_package(folder: Path) -> None:
+    outcome = make(folder, STAMP, python_like_debians(folder, pip=False))
+    assert outcome.returncode == 2
+    lines = [line for line in outcome.stderr.splitlines() if not line.startswith("make: ")]
+    assert len(lines) == 1
+    assert "python3-venv" in lines[0]
+    assert not (folder / STAMP).exists()
+    assert make(folder, STAMP, f"PYTHON={sys.executable}").returncode == 0, "mended, it goes on"
+
+
+def test_a_finished_environment_is_left_alone(folder: Path) -> None:
+    built(folder, python="#!/bin/sh\n")
+    (folder / STAMP).unlink()
+    assert make(folder, STAMP, f"PYTHON={sys.executable}").returncode == 0
+    assert (folder / ".venv" / "bin" / "python").read_text() == "#!/bin/sh\n"
 
 
 @pytest.mark.parametrize("target", ["run", "stack"])
