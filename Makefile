@@ -5,7 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The environment's own pip, or where Python could give it none, the system's.
 PIP = $$(cat $(VENV)/python.stamp) install --disable-pip-version-check --no-deps
-HOME_DIR := $(or $(READMISSION_HOME),.readmission)
 
 # Without compiled bytecode every start of MLflow takes five seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
@@ -47,9 +46,14 @@ lock: $(VENV)/dev.stamp ## renew the hash-pinned requirements
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
 
 clean: ## remove all local state: data, databases, models, credentials
-	@if [ -e "$(HOME_DIR)/stack.lock" ] && ! flock -n "$(HOME_DIR)/stack.lock" true; then \
-		echo "The stack is running: stop it with Ctrl-C where it was started, then try again" >&2; exit 3; fi
-	@rm -rf "$(HOME_DIR)"
+	@home="$${READMISSION_HOME:-.readmission}"; \
+	if [ ! -e "$$home" ]; then exit 0; fi; \
+	if [ ! -e "$$home/credentials.json" ] && [ ! -e "$$home/stack.lock" ]; then \
+		echo "$$home does not look like a state folder, so it stays: check READMISSION_HOME, or remove it yourself" >&2; \
+		exit 2; fi; \
+	if [ -e "$$home/stack.lock" ] && ! flock -n "$$home/stack.lock" true; then \
+		echo "The stack is running: stop it with Ctrl-C where it was started, then try again" >&2; exit 3; fi; \
+	rm -rf -- "$$home"
 
 # Written last: an environment without it was cut short and is made anew, unless run.stamp says that it was finished.
 $(VENV)/python.stamp:

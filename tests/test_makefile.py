@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from readmission.local.lock import StackLock
+from readmission.settings import Settings
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 STAMP = ".venv/python.stamp"
@@ -98,3 +101,46 @@ def test_what_make_starts_ends_with_make(folder: Path, target: str) -> None:
     built(folder, readmission=TIED)
     outcome = make(folder, target)
     assert (outcome.stdout, outcome.stderr) == (f"{target} is tied to make\n", "")
+
+
+@pytest.mark.parametrize("mark", ["credentials.json", "stack.lock"])
+@pytest.mark.parametrize("name", [".readmission", "$(touch ran) 'state' folder"])
+def test_clean_removes_the_state_folder(folder: Path, mark: str, name: str) -> None:
+    home = folder / name
+    (home / "data").mkdir(parents=True)
+    (home / mark).touch()
+    outcome = make(folder, "clean") if name == ".readmission" else make(folder, "clean", READMISSION_HOME=str(home))
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
+    assert not home.exists()
+    assert [path.name for path in folder.iterdir()] == ["Makefile"]
+
+
+def test_clean_of_nothing_is_done(folder: Path) -> None:
+    assert make(folder, "clean").returncode == 0
+    assert make(folder, "clean", READMISSION_HOME=str(folder / "absent")).returncode == 0
+
+
+@pytest.mark.parametrize("named", ["by the environment", "to make"])
+def test_clean_keeps_a_folder_that_is_no_state_folder(folder: Path, named: str) -> None:
+    home = folder / "home"
+    home.mkdir()
+    (home / "thesis.tex").write_text("years")
+    by = {"by the environment": ((), {"READMISSION_HOME": str(home)}), "to make": ((f"READMISSION_HOME={home}",), {})}
+    arguments, environment = by[named]
+    outcome = make(folder, "clean", *arguments, **environment)
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith(f"{home} does not look like a state folder")
+    assert (home / "thesis.tex").read_text() == "years"
+
+
+def test_clean_keeps_the_state_of_a_running_stack(folder: Path) -> None:
+    settings = Settings(home=folder / ".readmission")
+    settings.home.mkdir()
+    lock = StackLock(settings)
+    lock.acquire()
+    outcome = make(folder, "clean")
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith("The stack is running")
+    lock.release()
+    assert make(folder, "clean").returncode == 0
+    assert not settings.home.exists()
