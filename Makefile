@@ -3,23 +3,25 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-deps
-HOME_DIR := $(or $(READMISSION_HOME),.readmission)
+# The environment's own pip, or where Python could give it none, the system's.
+PIP = $$(cat $(VENV)/python.stamp) install --disable-pip-version-check --no-deps
 
 # Without compiled bytecode every start of MLflow takes five seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help run stack doctor test check format bench-pipeline lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
+# `exec`, so that the command's parent is make itself and not a shell in between.
 run: $(VENV)/run.stamp ## start everything; train first if no model is in production
-	@$(BIN)/readmission run
+	@exec $(BIN)/readmission run --end-with-parent $$PPID
 
 stack: $(VENV)/run.stamp ## start PostgreSQL, S3 and MLflow only
-	@$(BIN)/readmission stack
+	@exec $(BIN)/readmission stack --end-with-parent $$PPID
 
 doctor: $(VENV)/run.stamp ## say what is running, what is missing, what to do
 	@$(BIN)/readmission doctor
@@ -44,16 +46,30 @@ lock: $(VENV)/dev.stamp ## renew the hash-pinned requirements
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
 
 clean: ## remove all local state: data, databases, models, credentials
-	@if [ -e "$(HOME_DIR)/stack.lock" ] && ! flock -n "$(HOME_DIR)/stack.lock" true; then \
-		echo "The stack is running: stop it with Ctrl-C where it was started, then try again" >&2; exit 3; fi
-	@rm -rf "$(HOME_DIR)"
+	@home="$${READMISSION_HOME:-.readmission}"; \
+	if [ ! -e "$$home" ]; then exit 0; fi; \
+	if [ ! -e "$$home/credentials.json" ] && [ ! -e "$$home/stack.lock" ]; then \
+		echo "$$home does not look like a state folder, so it stays: check READMISSION_HOME, or remove it yourself" >&2; \
+		exit 2; fi; \
+	if [ -e "$$home/stack.lock" ] && ! flock -n "$$home/stack.lock" true; then \
+		echo "The stack is running: stop it with Ctrl-C where it was started, then try again" >&2; exit 3; fi; \
+	rm -rf -- "$$home"
 
-$(VENV)/bin/python:
+# Written last: an environment without it was cut short and is made anew, unless run.stamp says that it was finished.
+$(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.12 ..." >&2; exit 2; }
-	@$(PYTHON) -m venv $(VENV)
+	@if [ -e $(VENV)/run.stamp ]; then \
+		echo "$(BIN)/python -m pip" >$@; \
+	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv --clear $(VENV) && echo "$(BIN)/python -m pip" >$@; \
+	elif $(PYTHON) -m pip --python $(PYTHON) --version >/dev/null 2>&1; then \
+		$(PYTHON) -m venv --clear --without-pip $(VENV) && echo "$(PYTHON) -m pip --python $(BIN)/python" >$@; \
+	else \
+		echo "$(PYTHON) cannot make environments: install the package python3-venv, or pip 22.3 or newer" >&2; exit 2; \
+	fi
 
-$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/python.stamp
 	@echo "Building the environment in $(VENV) (some minutes, once) ..."
 	@$(PIP) -q --require-hashes -r requirements/run.txt
 	@$(PIP) -q --no-build-isolation -e .

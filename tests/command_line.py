@@ -22,7 +22,7 @@ import pytest
 from psycopg import sql
 
 import readmission
-from readmission import cli
+from readmission import cli, proxies
 from readmission.local.api_server import settings_environment
 from readmission.services import Services, resolve_services
 from readmission.settings import PREFIX, Settings
@@ -64,9 +64,11 @@ class CommandLine:
         return resolve_services(self.settings)
 
     def environment(self, **changes: str) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "PYTHONDONT"))}
+        # The command line itself has to keep its calls of local services from a proxy.
+        left_out = (PREFIX, "PYTHONDONT", *proxies.NAMES)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         own = {**settings_environment(self.settings), **{PREFIX + name: value for name, value in changes.items()}}
-        return {**kept, **own, "PYTHONPATH": str(SOURCE), "COLUMNS": "200", "NO_PROXY": "127.0.0.1"}
+        return {**kept, **own, "PYTHONPATH": str(SOURCE), "COLUMNS": "200"}
 
     def start(self, *arguments: str, **changes: str) -> "Running":
         """Start it in a session of its own, as a terminal would."""
@@ -92,7 +94,9 @@ class CommandLine:
         with pytest.MonkeyPatch.context() as patch:
             for name in [name for name in os.environ if name.startswith(PREFIX)]:
                 patch.delenv(name)
-            for name, value in self.environment(**changes).items():
+            # Set, so that what the command line makes of them is undone too.
+            cleared = dict.fromkeys(proxies.NAMES, "")
+            for name, value in {**cleared, **self.environment(**changes)}.items():
                 patch.setenv(name, value)
             patch.setattr(sys, "argv", ["readmission", *arguments])
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:

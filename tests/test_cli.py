@@ -10,12 +10,20 @@ from pathlib import Path
 import pytest
 import typer
 
-from command_line import SOURCE, CommandLine
-from readmission import cli
+from command_line import SOURCE, CommandLine, Running, all_gone, descendants
+from readmission import cli, proxies
 from readmission.errors import BadInputError, ServiceDownError
+from readmission.local.lock import lock_path
 from readmission.settings import Settings
 
 STAGES = ("download", "split", "store", "clean", "plan", "train", "select", "publish")
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line changes these in its own process, here that of the tests: afterwards they are as before."""
+    for name in proxies.NAMES:
+        monkeypatch.setenv(name, "")
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -66,6 +74,10 @@ def test_bad_options_cost_no_time_to_load_libraries() -> None:
         (ServiceDownError("S3 at here"), 3, "readmission: S3 at here\n"),
         (KeyboardInterrupt(), 130, "readmission: interrupted\n"),
         (typer.Exit(3), 3, ""),
+        (OSError(28, "No space left on device", "/full/file"), 2, "readmission: /full/file: No space left on device\n"),
+        (PermissionError(13, "Permission denied"), 2, "readmission: Permission denied\n"),
+        (OSError("strange\nindeed"), 2, "readmission: strange\n"),
+        (OSError(), 2, "readmission: OSError\n"),
     ],
 )
 def test_errors_become_a_line_and_a_code(
@@ -128,3 +140,42 @@ def test_stack_ends_with_ctrl_c_while_it_starts(new_settings: Callable[..., Sett
         outcome = running.finish()
     assert outcome.code in (130, -signal.SIGINT)
     assert outcome.complaint == "interrupted"
+
+
+@pytest.mark.parametrize("moment", ["at the start", "when all is ready"])
+def test_stack_ends_with_a_parent_that_is_killed(
+    new_settings: Callable[..., Settings], tmp_path: Path, moment: str
+) -> None:
+    """As make is killed: it could pass no signal on."""
+    own = new_settings(tmp_path / "home")
+    script = '"$0" -m readmission stack --end-with-parent $$; true'
+    with Running(
+        subprocess.Popen(
+            ["/bin/sh", "-c", script, sys.executable],
+            env=CommandLine(own).environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    ) as running:
+        running.wait_for_line(
+            "PostgreSQL is ready" if moment == "at the start" else "Ctrl-C stops everything", "stdout"
+        )
+        below = descendants(running.process.pid)
+        assert len(below) > 3
+        running.process.kill()
+        assert all_gone(below)
+    assert lock_path(own).read_text() == "", "it was stopped in order"
+
+
+@pytest.mark.parametrize("name", ["run", "stack"])
+def test_a_command_whose_parent_is_gone_does_not_start(name: str) -> None:
+    outcome = command(name, "--end-with-parent", str(os.getppid()))
+    assert (outcome.returncode, outcome.stderr) == (1, "the parent ended before its child started\n")
+
+
+@pytest.mark.parametrize("name", ["run", "stack"])
+def test_the_help_keeps_quiet_about_parents(name: str) -> None:
+    assert "parent" not in command(name, "--help").stdout

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -87,6 +88,39 @@ def test_a_terminal_gets_a_bar() -> None:
         report(Progress("trained a", 1, 2))
     assert "split: started" in text(console)
     assert "\x1b[" in text(console)
+
+
+def plain_text(console: Console) -> str:
+    """What a terminal was sent: each state of the live line on a line of its own, colours left out."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text(console).replace("\r", "\n"))
+
+
+def test_a_step_without_a_total_shows_none_also_after_one_with_a_total() -> None:
+    console = plain(terminal=True)
+    with progress(console) as report:
+        report(Progress("clean: started"))
+        report(Progress("trained a", 20, 20))
+        report(Progress("publish: started"))
+    shown = plain_text(console)
+    assert "publish: started" in shown
+    assert not re.search(r"started.*\d+/", shown)
+    assert "20/20" not in shown.partition("publish: started")[2]
+
+
+def test_a_step_of_unknown_size_leaves_one_line_however_often_it_reports() -> None:
+    console = plain(terminal=True)
+    with progress(console) as report:
+        for rows in range(0, 5_000, 1_000):
+            report(Progress("verify", rows))
+    assert re.findall(r"^verify\s*$", plain_text(console), re.MULTILINE) == ["verify"]
+
+
+def test_a_step_with_a_total_shows_how_far_it_is() -> None:
+    console = plain(terminal=True)
+    with progress(console) as report:
+        report(Progress("clean: started"))
+        report(Progress("trained [a]", 7, 20))
+    assert re.search(r"trained \[a\].* 7/20", plain_text(console))
 
 
 def test_addresses_and_findings_are_tables() -> None:

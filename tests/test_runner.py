@@ -3,10 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from command_line import closed_port
 from readmission.context import Context, Progress, new_execution
 from readmission.dataset.model import Dataset
 from readmission.errors import BadInputError, ServiceDownError
@@ -100,3 +104,24 @@ def test_options_are_kept_with_the_execution(run: Run) -> None:
         assert platform_db.latest_execution(connection) == run.context.execution
         stored = platform_db.execution_options(connection, run.context.execution)
     assert Options.model_validate(stored) == run.options
+
+
+def test_secrets_of_an_address_are_not_kept_and_not_needed_later(run: Run, small_file: Path) -> None:
+    secret = f"http://me:hunter2@127.0.0.1:{closed_port()}/stays.csv?token=hunter2"
+    begin(replace(run, options=run.options.model_copy(update={"data": secret})))
+    with psycopg.connect(run.context.services.platform_url.get_secret_value()) as connection:
+        (row,) = connection.execute("SELECT options::text FROM executions").fetchall()
+        stored = platform_db.execution_options(connection, run.context.execution)
+    assert "hunter2" not in row[0]
+    assert stored["data"] == f"url:http://127.0.0.1:{urlsplit(secret).port}/stays.csv"
+    run_stage(replace(run, options=run.options.model_copy(update={"data": str(small_file)})), "download")
+    later = replace(run, options=Options.model_validate(stored))
+    assert run_stage(later, "split") == later.load("split", SplitResult)
+    run_stage(later, "store")
+
+
+def test_a_source_that_is_none_begins_no_execution(run: Run) -> None:
+    with pytest.raises(BadInputError, match="ftp"):
+        begin(replace(run, options=Options(data="ftp://host/x"), context=replace(run.context, execution="refused")))
+    with psycopg.connect(run.context.services.platform_url.get_secret_value()) as connection:
+        assert platform_db.latest_execution(connection) == run.context.execution

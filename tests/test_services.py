@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from readmission.errors import ServiceDownError
+from readmission.errors import BadInputError, ServiceDownError
 from readmission.services import Services, credentials_path, local_credentials, resolve_services
 from readmission.settings import Settings
 
@@ -83,6 +83,24 @@ def test_a_missing_login_is_one_line_that_helps(tmp_path: Path, name: str) -> No
 def test_no_credentials_before_the_first_start(tmp_path: Path) -> None:
     assert local_credentials(settings_in(tmp_path)) == {}
     assert credentials_path(settings_in(tmp_path)) == tmp_path / "credentials.json"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\0", b"\xff", b'{"postgres": {"hunter2": 1}}'])
+def test_damaged_credentials_are_one_line(tmp_path: Path, content: bytes) -> None:
+    path = credentials_path(settings_in(tmp_path))
+    path.write_bytes(content)
+    with pytest.raises(BadInputError) as caught:
+        resolve_services(settings_in(tmp_path))
+    assert str(caught.value) == f"{path} is damaged: restore it from a backup"
+
+
+def test_unreadable_credentials_are_one_line(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path / ("x" * 300))
+    with pytest.raises(BadInputError) as caught:
+        resolve_services(settings)
+    assert str(caught.value) == (
+        f"Cannot read {credentials_path(settings)} (File name too long): ask its owner, or set READMISSION_HOME"
+    )
 
 
 def test_secrets_are_masked(home: Path) -> None:

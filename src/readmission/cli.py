@@ -1,6 +1,7 @@
 """The command line: ``readmission ...``. Exit codes: 0 done, 2 bad input, 3 a service is down, 130 interrupted."""
 
 import os
+import signal
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from readmission.errors import BadInputError, ReadmissionError
+from readmission.proxies import past_proxies
 from readmission.settings import load_settings
 
 if TYPE_CHECKING:
@@ -65,6 +67,9 @@ Seed = Annotated[
 ]
 Models = Annotated[str | None, typer.Option(help="Model types, separated by commas. Default: all four.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON summary as the last line of standard output.")]
+EndWithParent = Annotated[
+    int | None, typer.Option(hidden=True, metavar="PID", help="Stop everything when this parent process ends.")
+]
 ExecutionName = Annotated[str | None, typer.Option(help="The execution that a stage belongs to. Default: the latest.")]
 
 
@@ -76,16 +81,19 @@ def run(
     split: SplitBy = Split.PATIENT,
     seed: Seed = None,
     models: Models = None,
+    end_with_parent: EndWithParent = None,
 ) -> None:
     """Start everything on this machine; train first if no model is in production. Ctrl-C stops everything."""
+    _end_with(end_with_parent)
     from readmission.launch import launch
 
     launch(load_settings(), _options(data, batch_size, batches, split, seed, models), Console())
 
 
 @app.command()
-def stack() -> None:
+def stack(end_with_parent: EndWithParent = None) -> None:
     """Start PostgreSQL, S3 and MLflow only. Ctrl-C stops them."""
+    _end_with(end_with_parent)
     from readmission.launch import serve_stack
 
     serve_stack(load_settings(), Console())
@@ -136,6 +144,14 @@ def pipeline_run(
         print(summary.model_dump_json())
     else:
         show_results(settings, Console())
+
+
+def _end_with(parent: int | None) -> None:
+    """Stop with a parent that stands between a person and this command, such as make, even if it is killed."""
+    if parent is not None:
+        from readmission.local.child import end_with_parent
+
+        end_with_parent(parent, signal.SIGTERM)
 
 
 def _stage_command(stage: Stage) -> None:
@@ -208,6 +224,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error becomes one line on standard error and an exit code."""
+    os.environ.update(past_proxies(os.environ))
     try:
         code = app(standalone_mode=False)  # None, or the code of an Exit; Typer makes one of Ctrl-C
         if code == INTERRUPTED:
@@ -223,3 +240,11 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # the last net, below the modules that know better what to do
+        print(f"readmission: {_describe(error)}", file=sys.stderr)
+        sys.exit(BadInputError.exit_code)
+
+
+def _describe(error: OSError) -> str:
+    reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+    return f"{error.filename}: {reason}" if error.filename else reason

@@ -5,9 +5,11 @@ from contextlib import contextmanager
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from readmission.context import Progress, Report
 from readmission.results import Selection
@@ -35,18 +37,48 @@ def progress(console: Console) -> Iterator[Report]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        _Count(),
         TimeElapsedColumn(),
     )
     with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("starting", total=None)
+        yield _LiveLine(console, bars).report
 
-        def report(step: Progress) -> None:
-            if not step.total:
-                console.print(step.what, highlight=False, markup=False)
-            bars.update(task, description=step.what, completed=step.done, total=step.total or None)
 
-        yield report
+class _Count(MofNCompleteColumn):
+    """How much of how much is done; nothing where that is not known."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.total is None else super().render(task)
+
+
+class _LiveLine:
+    """One line that moves; steps of unknown size also leave a line behind, each once.
+
+    Two tasks take turns, for rich cannot take a total back: to it, None means "as before".
+    """
+
+    def __init__(self, console: Console, bars: Bars) -> None:
+        self._console = console
+        self._bars = bars
+        self._uncounted = bars.add_task("starting", total=None)
+        self._counted = bars.add_task("", total=None, visible=False)
+        self._last = "starting"
+
+    def report(self, step: Progress) -> None:
+        shown, hidden = (self._counted, self._uncounted) if step.total else (self._uncounted, self._counted)
+        leaves_line = not step.total and step.what != self._last
+        self._bars.update(hidden, visible=False)
+        self._bars.update(
+            shown,
+            visible=True,
+            description=escape(step.what),
+            completed=step.done,
+            total=step.total or None,
+            refresh=leaves_line,
+        )
+        if leaves_line:
+            self._console.print(step.what, highlight=False, markup=False)
+        self._last = step.what
 
 
 class _PlainLines:

@@ -21,3 +21,7 @@ class ServiceDownError(ReadmissionError):
     """A service (PostgreSQL, S3, MLflow, a web site) does not answer, or is held by somebody else."""
 
     exit_code = 3
+
+
+class LockHeldError(ServiceDownError):
+    """Another pipeline run is under way."""

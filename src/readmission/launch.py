@@ -1,16 +1,22 @@
 """``make run``: start the local stack and the API, train if nothing is in production, stay in the foreground."""
 
-import httpx
+from contextlib import suppress
+
 from rich.console import Console
 
 from readmission.console import address_table, progress, result_table, wide, winner_line
 from readmission.context import Context, new_execution
+from readmission.errors import LockHeldError
 from readmission.local.stack import LocalStack
 from readmission.results import Options, Selection
 from readmission.services import resolve_services
+from readmission.serving.mlflow_rest import MlflowRest
 from readmission.settings import Settings
 from readmission.warehouse import platform
 from readmission.warehouse.connection import connect
+from readmission.warehouse.swap import finish_swaps
+
+_LOOKUP_SECONDS = 30.0
 
 
 def launch(settings: Settings, options: Options, console: Console) -> None:
@@ -23,6 +29,7 @@ def launch(settings: Settings, options: Options, console: Console) -> None:
     """
     stack = LocalStack(settings, lambda line: console.print(line, highlight=False, markup=False), api=True)
     with stack:
+        finish_interrupted(settings)
         if not has_production(settings):
             _train(settings, options, console)
         show_results(settings, console)
@@ -34,16 +41,34 @@ def launch(settings: Settings, options: Options, console: Console) -> None:
 def serve_stack(settings: Settings, console: Console) -> None:
     """Run PostgreSQL, S3 and MLflow alone until Ctrl-C."""
     with LocalStack(settings, lambda line: console.print(line, highlight=False, markup=False)) as stack:
+        finish_interrupted(settings)
         console.print(address_table({name: url for name, url in addresses(settings).items() if "API" not in name}))
         console.print("Ctrl-C stops everything.")
         stack.wait()
 
 
+def finish_interrupted(settings: Settings) -> None:
+    """Finish what a killed run had begun to swap or promote; where a run is under way elsewhere, it is that run's."""
+    services = resolve_services(settings)
+    platform.create_tables(services.platform_url)
+    with suppress(LockHeldError), platform.run_lock(services.platform_url, "start of the stack"):
+        finish_swaps(services)
+        with connect(services.platform_url) as connection:
+            pending = platform.pending_promotions(connection)
+        if pending:
+            from readmission.registry.promotion import finish_promotions  # loads MLflow, which takes seconds
+
+            finish_promotions(services)
+
+
 def has_production(settings: Settings) -> bool:
-    """Whether the registry names a production version; asked by REST, since MLflow's client takes seconds to load."""
-    url = f"{resolve_services(settings).mlflow_url}/api/2.0/mlflow/registered-models/alias"
-    answer = httpx.get(url, params={"name": settings.model_name, "alias": "production"}, timeout=30)
-    return answer.status_code == httpx.codes.OK
+    """Whether the registry names a production version; asked by REST, since MLflow's client takes seconds to load.
+
+    Raises:
+        ServiceDownError: MLflow does not answer, or not as MLflow does. To train then might replace a good model.
+    """
+    registry = MlflowRest(resolve_services(settings).mlflow_url, _LOOKUP_SECONDS)
+    return registry.production_version(settings.model_name) is not None
 
 
 def _train(settings: Settings, options: Options, console: Console) -> None:
@@ -58,7 +83,9 @@ def _train(settings: Settings, options: Options, console: Console) -> None:
 
 def show_results(settings: Settings, console: Console) -> None:
     """Print the table of the execution that was selected last, and loudly what it was trained on."""
-    with connect(resolve_services(settings).platform_url) as connection:
+    url = resolve_services(settings).platform_url
+    platform.create_tables(url)  # the model in production may have come from elsewhere: then no run was here yet
+    with connect(url) as connection:
         found = platform.latest_result(connection, "select")
         dataset = platform.latest_result(connection, "download")
     if found is None or dataset is None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from readmission import pipeline
 from readmission.context import Context, Progress
 from readmission.dataset.model import Dataset
+from readmission.dataset.sources import parse_source
 from readmission.errors import ReadmissionError
 from readmission.grid import pool_errors
 from readmission.registry.client import make_client, mlflow_errors
@@ -140,9 +141,14 @@ def pipeline_lock(context: Context) -> Iterator[None]:
 
 
 def begin(run: Run) -> None:
-    """Register the execution with its options, so that later stages know them."""
+    """Register the execution with its options, so that later stages know them; of the data source only its label.
+
+    No later stage reads the source again, and an address may hold a login.
+    """
+    label = None if run.options.data is None else parse_source(run.options.data).label
+    options = run.options.model_copy(update={"data": label}).model_dump(mode="json")
     with connect(run.context.services.platform_url) as connection:
-        platform.begin_execution(connection, run.context.execution, run.options.model_dump(mode="json"))
+        platform.begin_execution(connection, run.context.execution, options)
 
 
 def run_stage(run: Run, stage: str) -> BaseModel:

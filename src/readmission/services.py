@@ -1,14 +1,15 @@
 """Where the services are and how to log in: explicit settings first, else the local stack's own."""
 
-import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
 
-from readmission.errors import ServiceDownError
+from readmission.errors import BadInputError, ServiceDownError
 from readmission.settings import Settings
 
 CREDENTIALS_NAME = "credentials.json"
+
+_SECRETS = TypeAdapter(dict[str, str])
 
 
 class Services(BaseModel):
@@ -32,15 +33,25 @@ def credentials_path(settings: Settings) -> Path:
 
 
 def local_credentials(settings: Settings) -> dict[str, str]:
-    """The local stack's secrets by name; empty where it never started."""
+    """The local stack's secrets by name; empty where it never started.
+
+    Raises:
+        BadInputError: the file is damaged or may not be read.
+    """
     path = credentials_path(settings)
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    try:
+        return _SECRETS.validate_json(path.read_bytes()) if path.is_file() else {}
+    except OSError as error:
+        raise BadInputError(f"Cannot read {path} ({error.strerror}): ask its owner, or set READMISSION_HOME") from None
+    except ValueError:  # its message would show the content
+        raise BadInputError(f"{path} is damaged: restore it from a backup") from None
 
 
 def resolve_services(settings: Settings) -> Services:
     """Put settings and the local stack's credentials together.
 
     Raises:
+        BadInputError: the local stack's secrets cannot be read.
         ServiceDownError: a service has neither a setting nor a local stack.
     """
     secrets = local_credentials(settings)

@@ -4,10 +4,12 @@ import gc
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 from obtaining import Site, sha256_of
 
 from readmission.dataset import objects
@@ -59,10 +61,13 @@ def home(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def bucket(services: Services, request: pytest.FixtureRequest, one_client: None) -> Services:
-    """A bucket of its own, not yet there."""
+def bucket(services: Services, request: pytest.FixtureRequest, one_client: None) -> Iterator[Services]:
+    """A bucket of its own, not yet there; gone afterwards, for the server has room for one per GB of free disk."""
     name = f"data-{sha256_of(request.node.nodeid.encode())[:20]}"
-    return services.model_copy(update={"s3_bucket": name})
+    own = services.model_copy(update={"s3_bucket": name})
+    yield own
+    with suppress(ClientError):  # it was never made
+        objects._make_client(own).delete_bucket(Bucket=name)
 
 
 @pytest.fixture

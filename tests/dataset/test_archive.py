@@ -36,6 +36,18 @@ def test_a_zip_with_broken_compression(home: Settings, bucket: Services, tmp_pat
     assert "damaged or incomplete" in refusal(home, bucket, path)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("start", [60, 80, 120, 200])
+def test_a_zip_of_another_method_with_broken_compression(
+    home: Settings, bucket: Services, tmp_path: Path, method: int, start: int
+) -> None:
+    path = tmp_path / "data.zip"
+    with zipfile.ZipFile(path, "w", method) as opened:
+        opened.writestr("diabetic_data.csv", example_csv(rows=500))
+    damaged(path, start, start + 30, b"\xff" * 30)
+    assert refusal(home, bucket, path) == "data.zip: the zip file is damaged or incomplete; get it again"
+
+
 @pytest.mark.parametrize(
     ("members", "count"),
     [

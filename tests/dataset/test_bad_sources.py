@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,18 @@ def test_no_such_path(home: Settings, bucket: Services, tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(home: Settings, bucket: Services) -> None:
     message = refusal(home, bucket, "/proc/self/mem")
     assert message == "/proc/self/mem: cannot be read (Input/output error)"
+
+
+def test_a_path_that_cannot_be_looked_at(home: Settings, bucket: Services, tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    assert refusal(home, bucket, path) == f"{path}: cannot be read (File name too long)"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_path_below_a_closed_folder(home: Settings, bucket: Services, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    assert refusal(home, bucket, closed / "x.csv") == f"{closed}/x.csv: cannot be read (Permission denied)"
 
 
 def test_a_folder(home: Settings, bucket: Services, tmp_path: Path) -> None:

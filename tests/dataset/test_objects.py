@@ -1,3 +1,5 @@
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,31 @@ def test_a_host_that_does_not_exist(services: Services) -> None:
     store = ObjectStore(elsewhere(services, s3_url="http://no-such-host.invalid:9000"))
     with pytest.raises(ServiceDownError, match=r"S3 at http://no-such-host\.invalid:9000 does not answer"):
         store.exists("key")
+
+
+def test_a_server_that_breaks_off_every_time(services: Services, tmp_path: Path) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.send_header("ETag", '"mark"')
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            self.wfile.write(b"x" * 10)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            with pytest.raises(ServiceDownError, match=f"^S3 at {url} does not answer"):
+                ObjectStore(elsewhere(services, s3_url=url)).get("key", tmp_path / "in")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert not (tmp_path / "in").exists()

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from answering import answering
 from readmission.local import doctor
 from readmission.local.doctor import Check, examine
 from readmission.services import Services
@@ -21,6 +22,7 @@ NAMES = [
     "S3",
     "MLflow",
     "API",
+    "Served model",
     "Cached data",
     "Production model",
 ]
@@ -33,7 +35,7 @@ def by_name(settings: Settings) -> dict[str, Check]:
 def test_a_machine_where_nothing_has_started(tmp_path: Path, new_settings: Callable[..., Settings]) -> None:
     checks = examine(new_settings(tmp_path / "home"))
     assert [check.name for check in checks] == NAMES
-    assert [check.ok for check in checks] == [True, True, True, False, False, False, False, False, False]
+    assert [check.ok for check in checks] == [True] * 3 + [False] * 7
     assert not (tmp_path / "home").exists(), "looking changes nothing"
 
 
@@ -112,15 +114,39 @@ def test_cached_data_is_listed(tmp_path: Path, new_settings: Callable[..., Setti
 def test_the_production_model_is_found_by_its_alias(stack: Settings, services: Services) -> None:
     model = "doctor_model"
     settings = stack.model_copy(update={"model_name": model})
-    assert "no version" in by_name(settings)["Production model"].detail
+    assert by_name(settings)["Production model"].detail == f"{model} has no version with the alias `production`"
     with httpx.Client(base_url=f"{services.mlflow_url}/api/2.0/mlflow", timeout=30, trust_env=False) as client:
         client.post("/registered-models/create", json={"name": model}).raise_for_status()
+        assert by_name(settings)["Production model"].detail == f"{model} has no version with the alias `production`"
         run = client.post("/runs/create", json={"experiment_id": "0", "start_time": 1}).raise_for_status().json()["run"]
         version = {"name": model, "source": run["info"]["artifact_uri"], "run_id": run["info"]["run_id"]}
         client.post("/model-versions/create", json=version).raise_for_status()
         alias = {"name": model, "alias": "production", "version": "1"}
         client.post("/registered-models/alias", json=alias).raise_for_status()
     assert by_name(settings)["Production model"].detail == f"{model} version 1"
+
+
+def test_an_api_without_a_model_runs_nevertheless(tmp_path: Path) -> None:
+    with answering({"/live": (200, '{"status":"live"}'), "*": (503, '{"status":"no model"}')}) as port:
+        checks = by_name(Settings(home=tmp_path, api_port=port))
+    assert checks["API"].ok
+    assert checks["API"].detail == f"answers on http://127.0.0.1:{port}"
+    assert not checks["Served model"].ok
+    assert checks["Served model"].detail == "the API has none loaded yet"
+
+
+def test_the_served_model_is_told(tmp_path: Path) -> None:
+    with answering({"*": (200, '{"status":"ready","model_version":"7"}')}) as port:
+        assert by_name(Settings(home=tmp_path, api_port=port))["Served model"].detail == "version 7"
+
+
+@pytest.mark.parametrize("answer", [(200, "[]"), (200, "<html>"), (404, "{}"), (500, "")])
+def test_another_program_in_the_place_of_the_services_does_not_raise(tmp_path: Path, answer: tuple[int, str]) -> None:
+    with answering({"*": answer}) as port:
+        checks = by_name(Settings(home=tmp_path, api_port=port, mlflow_port=port))
+    assert not checks["Served model"].ok
+    assert not checks["Production model"].ok
+    assert checks["Production model"].detail.startswith(f"MLflow at http://127.0.0.1:{port} answers, but not as MLflow")
 
 
 def test_an_old_python_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readmission.errors import BadInputError, ServiceDownError
-from readmission.local.ports import bind_error, check_ports
+from readmission.local.ports import bind_error, check_ports, settings_by_port
 
 
 @pytest.fixture
@@ -55,6 +55,16 @@ def test_lingering_connections_of_an_earlier_server_are_no_obstacle() -> None:
     client.close()
     server.close()
     assert bind_error(port) == 0
+
+
+def test_settings_are_found_by_their_port() -> None:
+    assert settings_by_port([(1, "A"), (2, "B"), (10_001, "A")]) == {1: "A", 2: "B", 10_001: "A"}
+
+
+def test_two_settings_with_one_port_are_both_named() -> None:
+    with pytest.raises(BadInputError) as error:
+        settings_by_port([(1, "A"), (2, "B"), (1, "C")])
+    assert str(error.value) == "A and C both take port 1: set one of them to another port"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may bind every port")

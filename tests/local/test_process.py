@@ -142,8 +142,9 @@ def test_environment_leaves_out_prefixes_and_adds(monkeypatch: pytest.MonkeyPatc
 
 
 def test_local_calls_of_children_avoid_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", "somewhere")
-    assert child_environment()["NO_PROXY"] == "127.0.0.1,localhost"
+    assert child_environment()["NO_PROXY"] == "somewhere,127.0.0.1,localhost"
 
 
 def test_a_python_child_finds_this_package(tmp_path: Path) -> None:

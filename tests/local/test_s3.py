@@ -95,7 +95,7 @@ def test_telemetry_is_off(stack: Settings) -> None:
 
 
 def test_ports_cover_the_inner_ones(tmp_path: Path) -> None:
-    ports = S3(Settings(home=tmp_path), {}).ports()
+    ports = dict(S3(Settings(home=tmp_path), {}).ports())
     assert ports[9000] == ports[9000 + INNER_OFFSET] == "READMISSION_S3_PORT"
     assert len(ports) == 10
 

@@ -1,6 +1,7 @@
 """Whole stacks in processes of their own: these tests kill owners and children."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,10 +16,11 @@ import psutil
 import psycopg
 import pytest
 
-from readmission.errors import ServiceDownError
+from readmission.errors import BadInputError, ServiceDownError
 from readmission.local.api_server import settings_environment
 from readmission.local.lock import lock_path
 from readmission.local.process import package_path
+from readmission.local.s3 import INNER_OFFSET
 from readmission.local.stack import LocalStack, is_running
 from readmission.services import resolve_services
 from readmission.settings import Settings
@@ -134,6 +136,29 @@ def test_a_taken_port_is_reported_before_anything_starts(
     assert "READMISSION_MLFLOW_PORT" in str(error.value)
     assert not (other.home / "postgres").exists()
     assert not is_running(other)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "partner"),
+    [
+        ("api_port", "mlflow_port", 0),
+        ("s3_port", "s3_admin_port", 0),
+        ("s3_port", "postgres_port", INNER_OFFSET),
+        ("s3_filer_port", "mlflow_port", INNER_OFFSET),
+    ],
+)
+def test_two_settings_with_one_port_are_reported_before_anything_starts(
+    tmp_path: Path, new_settings: Callable[..., Settings], first: str, second: str, partner: int
+) -> None:
+    own = new_settings(tmp_path / "home")
+    port = getattr(own, first) + partner
+    with pytest.raises(BadInputError) as error:
+        LocalStack(own.model_copy(update={second: port}), api=True).start()
+    names = re.findall(r"READMISSION_\w+", str(error.value))
+    assert sorted(names) == sorted(f"READMISSION_{name.upper()}" for name in (first, second))
+    assert f"port {port}:" in str(error.value)
+    assert not (own.home / "postgres").exists()
+    assert not is_running(own)
 
 
 @pytest.mark.parametrize("name", ["weed", "postgres"])

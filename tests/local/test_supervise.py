@@ -26,8 +26,8 @@ class Script:
         self.passing = passing
         self.provisioned = 0
 
-    def ports(self) -> dict[int, str]:
-        return {}
+    def ports(self) -> list[tuple[int, str]]:
+        return []
 
     def program(self) -> Program:
         return Program(self.name, (sys.executable, "-c", self.source), child_environment(), self.folder)

@@ -1,5 +1,6 @@
 """Arrays from a real clean table: the encoder knows the training rows only, the digest tells sets apart."""
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def test_arrays_hold_the_view(sets: dict[str, PreparedSet], servers: Services, v
     assert [LABELS[code] for code in train.labels] == table.column("readmitted").to_pylist()
     assert len(prepared.load("validation").labels) == validation.num_rows
     assert label_codes(validation).tolist() == prepared.load("validation").labels.tolist()
+
+
+def test_arrays_are_for_their_owner_only(sets: dict[str, PreparedSet]) -> None:
+    """The folder of all state may be open to pass through, for PostgreSQL's sake."""
+    assert {stat.S_IMODE(prepared.folder.stat().st_mode) for prepared in sets.values()} == {0o700}
 
 
 def test_identifiers_never_reach_an_estimator(sets: dict[str, PreparedSet]) -> None:

@@ -1,5 +1,6 @@
 """Get the data file from wherever it is, check it, keep it here, and share it through S3."""
 
+import errno
 import functools
 import shutil
 from pathlib import Path
@@ -21,6 +22,8 @@ from readmission.settings import Settings
 
 STAND_IN = "synthetic:101766"
 """As many synthetic records as the published file has."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DefaultSourceDownError(ServiceDownError):
@@ -83,13 +86,13 @@ def open_dataset(settings: Settings, services: Services, dataset: Dataset) -> Pa
 
 def _fetch(cache: Cache, store: ObjectStore, sha256: str) -> Path:
     with cache.staging() as folder:
-        staged = Path(folder) / "fetched.csv"
+        staged = folder / "fetched.csv"
         store.get(object_key(sha256), staged)
         found = hash_file(staged)
         if found != sha256:
             raise BadInputError(
                 f"s3://{store.bucket}/{object_key(sha256)} at {store.url} has SHA-256 {found}; delete it and run "
-                "`readmission download` again"
+                "`readmission pipeline download` again"
             )
         return cache.add(staged, sha256)
 
@@ -122,9 +125,13 @@ def _state(source: Source, store: ObjectStore) -> str:
 
 def _require_file(source: Source) -> Path:
     path = Path(source.place)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # a folder above it is closed to us, a name is too long
+        raise BadInputError(f"{source.place}: cannot be read ({error.strerror})") from None
+    if is_folder:
         raise BadInputError(f"{source.place}: this is a folder; give a CSV or zip file")
-    if not path.is_file():
+    if not is_file:
         raise BadInputError(f"{source.place}: no such file; check the path or READMISSION_DATA")
     return path
 
@@ -153,7 +160,7 @@ def _describe(source: Source, sha256: str, rows: int) -> Dataset:
 
 def _read(cache: Cache, store: ObjectStore, source: Source, expected: str | None, report: Report) -> Dataset:
     with cache.staging() as folder:
-        csv = _stage(source, store, Path(folder), report)
+        csv = _stage(source, store, folder, report)
         sha256 = hash_file(csv)
         rows = cache.rows(sha256) or verify(csv, source.name, functools.partial(_report_rows, report))
         if expected and sha256 != expected:
@@ -190,6 +197,8 @@ def _copy(source: Source, path: Path) -> None:
     try:
         shutil.copyfile(source.place, path)
     except OSError as error:
+        if error.errno in _NO_ROOM:  # that is the copy's fault, not the source's
+            raise
         raise BadInputError(f"{source.place}: cannot be read ({error.strerror})") from None
 
 

@@ -1,5 +1,6 @@
 """Take the data file out of a zip archive."""
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ MAX_CSV_BYTES = 4 << 30
 """Larger members are refused unopened: twice a file of ten million encounters."""
 CHUNK_BYTES = 1 << 20
 ENCRYPTED = 0x1
+
+_DAMAGED = "the zip file is damaged or incomplete; get it again"
 
 
 def is_zip(path: Path) -> bool:
@@ -75,7 +78,11 @@ def _unpack(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, repo
 def _plain_errors(name: str) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise BadInputError(f"{name}: the zip file is damaged or incomplete; get it again") from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
+        raise BadInputError(f"{name}: {_DAMAGED}") from None
+    except OSError as error:
+        if error.errno is not None:  # of the disk; that of damaged bzip2 has no number
+            raise
+        raise BadInputError(f"{name}: {_DAMAGED}") from None
     except NotImplementedError:
         raise BadInputError(f"{name}: packed in a way that is not supported; use a plain zip file") from None

@@ -5,12 +5,15 @@ sources read again, so losing an entry to another process at the same moment doe
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from readmission.dataset.model import Dataset
+from readmission.errors import BadInputError
 
 INDEX_NAME = "index.json"
 
@@ -38,6 +41,9 @@ class Cache:
 
     Args:
         home: the folder of all local state.
+
+    Raises:
+        BadInputError: by every method, where the disk is full or the folder cannot be read or written.
     """
 
     def __init__(self, home: Path) -> None:
@@ -58,25 +64,34 @@ class Cache:
     def path(self, sha256: str) -> Path | None:
         """The file of that digest, or None; hashed again if its size or time of change is not the remembered one."""
         path = self.folder / f"{sha256}.csv"
-        if not path.is_file():
-            return None
-        index = self._read()
-        if index.files.get(sha256) != file_state(path):
-            if hash_file(path) != sha256:
+        with self._plain_errors():
+            if not path.is_file():
                 return None
-            self._remember(index, sha256)
-        return path
+            index = self._read()
+            if index.files.get(sha256) != file_state(path):
+                if hash_file(path) != sha256:
+                    return None
+                self._remember(index, sha256)
+            return path
 
-    def staging(self) -> TemporaryDirectory[str]:
-        """A folder on the same disk for files that are not verified yet; gone afterwards."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return TemporaryDirectory(dir=self.folder, prefix=".staging-")
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A folder on the same disk for files that are not verified yet; gone afterwards.
+
+        Raises:
+            BadInputError: also for what the caller cannot write there.
+        """
+        with self._plain_errors():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=self.folder, prefix=".staging-") as folder:
+                yield Path(folder)
 
     def add(self, staged: Path, sha256: str) -> Path:
         """Take in a checked file of that digest; ``staged`` is moved."""
         path = self.folder / f"{sha256}.csv"
-        staged.replace(path)
-        self._remember(self._read(), sha256)
+        with self._plain_errors():
+            staged.replace(path)
+            self._remember(self._read(), sha256)
         return path
 
     def record(self, key: str, state: str, dataset: Dataset) -> None:
@@ -90,16 +105,29 @@ class Cache:
         self._write(index.model_copy(update={"files": {**index.files, sha256: state}}))
 
     def _read(self) -> Index:
-        try:
-            return Index.model_validate_json((self.folder / INDEX_NAME).read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return Index()
+        with self._plain_errors():
+            try:
+                return Index.model_validate_json((self.folder / INDEX_NAME).read_bytes())
+            except (FileNotFoundError, ValidationError):
+                return Index()
 
     def _write(self, index: Index) -> None:
-        with TemporaryDirectory(dir=self.folder, prefix=".staging-") as folder:
-            part = Path(folder) / INDEX_NAME
+        with self.staging() as folder:
+            part = folder / INDEX_NAME
             part.write_text(index.model_dump_json(indent=1))
             part.replace(self.folder / INDEX_NAME)
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # whoever read our progress went away
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise BadInputError(
+                f"Cannot use the folder {self.folder} ({reason}): free space there, or set READMISSION_HOME"
+            ) from None
 
 
 def file_state(path: Path) -> str:

@@ -12,6 +12,7 @@ import boto3.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from s3transfer.exceptions import RetriesExceededError
 
 from readmission.dataset.model import Report, silent
 from readmission.errors import BadInputError, ServiceDownError
@@ -121,7 +122,7 @@ class ObjectStore:
                 f"S3 at {self.url} refuses s3://{self.bucket}/{key} ({_code(error)}); check READMISSION_S3_ACCESS_KEY, "
                 "READMISSION_S3_SECRET_KEY and what they may do"
             ) from None
-        except BotoCoreError as error:
+        except (BotoCoreError, RetriesExceededError) as error:
             raise ServiceDownError(
                 f"S3 at {self.url} does not answer ({type(error).__name__}); start it with `make stack` or set "
                 "READMISSION_S3_URL"

@@ -25,9 +25,9 @@ class ApiServer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def ports(self) -> dict[int, str]:
+    def ports(self) -> list[tuple[int, str]]:
         """Ports that it takes, with their settings."""
-        return {self._settings.api_port: "READMISSION_API_PORT"}
+        return [(self._settings.api_port, "READMISSION_API_PORT")]
 
     def program(self) -> Program:
         """Say how to run the server."""

@@ -31,12 +31,22 @@ def main(arguments: list[str]) -> None:
     if options.map_user:
         _map_user()
     # After the user has changed: a change of user clears the parent-death signal.
-    _check(_libc.prctl(PR_SET_PDEATHSIG, int(signal.Signals[options.signal])), "prctl")
-    if os.getppid() != options.parent:
-        sys.exit("the parent ended before its child started")
+    end_with_parent(options.parent, signal.Signals[options.signal])
     if options.folder:
         os.chdir(options.folder)
     os.execv(options.program[0], options.program)  # noqa: S606 - becoming the program is the point
+
+
+def end_with_parent(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its parent ends; exit now if it has ended already.
+
+    Args:
+        parent: process id of the parent, found out by itself or before anything could happen to it.
+        number: the signal.
+    """
+    _check(_libc.prctl(PR_SET_PDEATHSIG, int(number)), "prctl")
+    if os.getppid() != parent:
+        sys.exit("the parent ended before its child started")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

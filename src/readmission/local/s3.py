@@ -37,11 +37,11 @@ class S3:
         self._credentials = credentials
         self._data = settings.home.absolute() / "s3"
 
-    def ports(self) -> dict[int, str]:
+    def ports(self) -> list[tuple[int, str]]:
         """Ports that it takes, with their settings."""
         names = ("s3_port", "s3_admin_port", "s3_master_port", "s3_volume_port", "s3_filer_port")
-        outer = {int(getattr(self._settings, name)): f"READMISSION_{name.upper()}" for name in names}
-        return outer | {port + INNER_OFFSET: setting for port, setting in outer.items()}
+        outer = [(int(getattr(self._settings, name)), f"READMISSION_{name.upper()}") for name in names]
+        return outer + [(port + INNER_OFFSET, setting) for port, setting in outer]
 
     def program(self) -> Program:
         """Say how to run the server.
@@ -50,7 +50,7 @@ class S3:
             ServiceDownError: SeaweedFS is not installed, or another user's leftovers block it.
         """
         self._data.mkdir(mode=0o700, exist_ok=True)
-        for port in self.ports():
+        for port, _ in self.ports():
             _remove_left_sockets(port)
         return Program(
             name=self.name,
@@ -164,5 +164,5 @@ def _binary() -> Path:
     beside_python = Path(sys.executable).with_name("weed")
     found = beside_python if beside_python.exists() else shutil.which("weed")
     if not found:
-        raise ServiceDownError("SeaweedFS is not installed: install the requirements (`make setup`)")
+        raise ServiceDownError("SeaweedFS is not installed: install what requirements/run.txt lists")
     return Path(found)

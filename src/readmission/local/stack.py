@@ -12,7 +12,7 @@ from readmission.local.api_server import ApiServer
 from readmission.local.credentials import ensure_credentials, prepare_home
 from readmission.local.lock import StackLock, is_locked
 from readmission.local.mlflow_server import MlflowServer
-from readmission.local.ports import check_ports
+from readmission.local.ports import check_ports, settings_by_port
 from readmission.local.postgres import Postgres
 from readmission.local.process import Child
 from readmission.local.s3 import S3
@@ -67,7 +67,7 @@ class LocalStack:
         """Start all services and return when every one answers.
 
         Raises:
-            BadInputError: the state folder or its credentials are unusable.
+            BadInputError: the state folder or its credentials are unusable, or two settings take the same port.
             ServiceDownError: another owner runs, a port is taken, or a service does not start.
         """
         prepare_home(self._settings)
@@ -150,7 +150,7 @@ def is_running(settings: Settings) -> bool:
 
 
 def _check_ports(services: Sequence[Service], patience: float) -> None:
-    ports = {port: setting for service in services for port, setting in service.ports().items()}
+    ports = settings_by_port(pair for service in services for pair in service.ports())
     deadline = time.monotonic() + patience
     while True:
         try:

@@ -28,7 +28,7 @@ class Service(Protocol):
     def title(self) -> str:
         """Name for people."""
 
-    def ports(self) -> dict[int, str]:
+    def ports(self) -> list[tuple[int, str]]:
         """Ports that it takes, with the setting that moves each."""
 
     def program(self) -> Program:

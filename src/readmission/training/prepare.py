@@ -73,7 +73,7 @@ def prepare_set(services: Services, view: str, folder: Path) -> PreparedSet:
         train = read_clean(clean, view)
         validation = read_clean(clean, "validation_clean")
     encoder = fit_encoder(train)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     arrays = to_arrays(encoder, train)
     _save(folder, "train", arrays)
     _save(folder, "validation", to_arrays(encoder, validation))

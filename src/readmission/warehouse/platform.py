@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from readmission.errors import BadInputError, ServiceDownError
+from readmission.errors import BadInputError, LockHeldError
 from readmission.warehouse.connection import connect
 
 _TABLES = """
@@ -58,12 +58,12 @@ def run_lock(url: SecretStr, holder: str) -> Iterator[None]:
         holder: what others are told about who holds it.
 
     Raises:
-        ServiceDownError: somebody else holds it.
+        LockHeldError: somebody else holds it.
     """
     with connect(url, application=f"readmission pipeline, {holder}", autocommit=True) as connection:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
         if not (row and row[0]):
-            raise ServiceDownError(f"Another pipeline run is under way: {_holder(connection)}; wait for it to end")
+            raise LockHeldError(f"Another pipeline run is under way: {_holder(connection)}; wait for it to end")
         yield
 
 
