@@ -43,9 +43,13 @@ from readmission.warehouse.clean import CLEAN_TABLES, clean_build, count_rows, c
 from readmission.warehouse.connection import connect
 from readmission.warehouse.memory import note_parts, recall_parts
 from readmission.warehouse.raw import (
+    HOLDOUT_TABLES,
     Assignment,
+    Placement,
+    batch_tables,
     create_views,
-    read_assignment,
+    read_placement,
+    store_parts,
     write_assignment,
 )
 from readmission.warehouse.raw import (
@@ -111,7 +115,7 @@ def _assign_rows(keys: Keys, part_of_row: np.ndarray, seed: int, options: Option
     batch_id = np.full(len(part_of_row), -1, np.int16)
     batch_id[training] = cut_batches(int(training.sum()), seed, options.batch_size, options.batches)
     _check_first_batch(keys.labels[batch_id == 0])
-    return Assignment(keys.encounter_id, part_of_row, batch_id)
+    return Assignment(part_of_row, batch_id, keys.encounter_id)
 
 
 def _check_parts(keys: Keys, part_of_row: np.ndarray) -> None:
@@ -134,13 +138,26 @@ def _check_first_batch(labels: np.ndarray) -> None:
         )
 
 
-def store_batches(context: Context, dataset: Dataset) -> StoreResult:
-    """Load the training rows into the batch tables of the build."""
+def store(context: Context, dataset: Dataset) -> StoreResult:
+    """Load every row into its table of the build and create the views: the three stages below in one pass."""
+    path, placement = _to_store(context, dataset)
+    names = (*batch_tables(placement.batches), *HOLDOUT_TABLES)
+    rows = store_parts(context.services, context.execution, path, placement)
+    views = store_views(context, placement.batches)
+    return StoreResult(rows=dict(zip(names, rows, strict=True)), views=views.views)
+
+
+def _to_store(context: Context, dataset: Dataset) -> tuple[Path, Placement]:
     path = open_dataset(context.settings, context.services, dataset)
     with connect(context.services.raw_url) as raw:
-        assignment = read_assignment(raw, build_schema(context.execution))
-    rows = copy_batches(context.services, context.execution, path, assignment)
-    return StoreResult(rows={f"batch_{number}": count for number, count in enumerate(rows)})
+        return path, read_placement(raw, build_schema(context.execution))
+
+
+def store_batches(context: Context, dataset: Dataset) -> StoreResult:
+    """Load the training rows into the batch tables of the build."""
+    path, placement = _to_store(context, dataset)
+    rows = copy_batches(context.services, context.execution, path, placement)
+    return StoreResult(rows=dict(zip(batch_tables(placement.batches), rows, strict=True)))
 
 
 def store_views(context: Context, batches: int) -> StoreResult:
@@ -152,11 +169,9 @@ def store_views(context: Context, batches: int) -> StoreResult:
 
 def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
     """Load the validation and test rows into their tables of the build."""
-    path = open_dataset(context.settings, context.services, dataset)
-    with connect(context.services.raw_url) as raw:
-        assignment = read_assignment(raw, build_schema(context.execution))
-    validation, test = copy_holdout(context.services, context.execution, path, assignment)
-    return StoreResult(rows={"validation_raw": validation, "test_raw": test})
+    path, placement = _to_store(context, dataset)
+    rows = copy_holdout(context.services, context.execution, path, placement)
+    return StoreResult(rows=dict(zip(HOLDOUT_TABLES, rows, strict=True)))
 
 
 def clean(context: Context, batches: int) -> CleanResult:

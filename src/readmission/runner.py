@@ -80,11 +80,8 @@ def _split(run: Run) -> SplitResult:
 
 
 def _store(run: Run) -> StoreResult:
-    dataset, batches = run.dataset, run.load("split", SplitResult).batches
-    stored = pipeline.store_batches(run.context, dataset)
-    views = pipeline.store_views(run.context, batches)
-    holdout = pipeline.store_holdout(run.context, dataset)
-    return StoreResult(rows={**stored.rows, **holdout.rows}, views=views.views)
+    run.load("split", SplitResult)  # or say that it has to run first
+    return pipeline.store(run.context, run.dataset)
 
 
 def _clean(run: Run) -> BaseModel:

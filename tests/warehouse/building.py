@@ -49,7 +49,7 @@ def draw_assignment(path: Path, batches: int, seed: int = 1) -> Assignment:
     part = np.random.default_rng(seed).choice(3, len(encounter_id), p=[0.7, 0.15, 0.15]).astype(np.int8)
     batch_id = np.full(len(part), -1, np.int16)
     batch_id[part == 0] = cut_batches(int((part == 0).sum()), seed, None, batches)
-    return Assignment(encounter_id, part, batch_id)
+    return Assignment(part, batch_id, encounter_id)
 
 
 def store(services: Services, execution: str, path: Path, assignment: Assignment) -> tuple[list[int], list[int]]:

@@ -17,7 +17,7 @@ from readmission.warehouse.connection import connect
 from readmission.warehouse.raw import (
     Assignment,
     create_views,
-    read_assignment,
+    read_placement,
     store_batches,
     store_holdout,
     write_assignment,
@@ -102,9 +102,9 @@ def test_columns_carry_the_names_of_the_source_as_text(warehouse: Services, stor
 
 def test_the_assignment_comes_back(warehouse: Services, stored: Assignment) -> None:
     with connect(warehouse.raw_url) as raw:
-        again = read_assignment(raw, SCHEMA)
+        again = read_placement(raw, SCHEMA)
     assert again.batches == stored.batches == 4
-    for name in ("encounter_id", "part", "batch_id"):
+    for name in ("part", "batch_id"):
         np.testing.assert_array_equal(getattr(again, name), getattr(stored, name))
         assert getattr(again, name).dtype == getattr(stored, name).dtype
 
@@ -164,7 +164,7 @@ def test_any_word_that_a_file_may_hold_is_stored_as_it_is(
     path = tmp_path / "stays.csv"
     path.write_bytes("".join(f"{line}\r\n" for line in [",".join(COLUMN_NAMES), *lines]).encode())
     rows = len(words)
-    assignment = Assignment(np.arange(rows), np.zeros(rows, np.int8), np.zeros(rows, np.int16))
+    assignment = Assignment(np.zeros(rows, np.int8), np.zeros(rows, np.int16), np.arange(rows))
     with connect(databases.raw_url) as raw:
         start_build(raw, EXECUTION)
     assert store_batches(databases, EXECUTION, path, assignment) == [rows]
@@ -173,9 +173,9 @@ def test_any_word_that_a_file_may_hold_is_stored_as_it_is(
 
 
 def test_an_assignment_without_training_rows(warehouse: Services) -> None:
-    assignment = Assignment(np.array([5, 7]), np.array([1, 2], np.int8), np.array([-1, -1], np.int16))
+    assignment = Assignment(np.array([1, 2], np.int8), np.array([-1, -1], np.int16), np.array([5, 7]))
     assert assignment.batches == 0
     with connect(warehouse.raw_url) as raw:
         start_build(raw, EXECUTION)
         write_assignment(raw, EXECUTION, assignment)
-        assert read_assignment(raw, SCHEMA).batch_id.tolist() == [-1, -1]
+        assert read_placement(raw, SCHEMA).batch_id.tolist() == [-1, -1]

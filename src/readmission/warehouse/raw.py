@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,16 +29,14 @@ LANES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class Placement:
     """Which row goes where, in the order of the file.
 
     Attributes:
-        encounter_id: shape (n,).
         part: position in PARTS, shape (n,).
         batch_id: batch of a training row, -1 for the others, shape (n,).
     """
 
-    encounter_id: npt.NDArray[np.int64]
     part: npt.NDArray[np.int8]
     batch_id: npt.NDArray[np.int16]
 
@@ -47,6 +44,17 @@ class Assignment:
     def batches(self) -> int:
         """Number of batches."""
         return int(self.batch_id.max(initial=-1)) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment(Placement):
+    """The same, with the number of each row's encounter.
+
+    Attributes:
+        encounter_id: shape (n,).
+    """
+
+    encounter_id: npt.NDArray[np.int64]
 
 
 def write_assignment(connection: Connection[TupleRow], execution: str, assignment: Assignment) -> None:
@@ -70,48 +78,76 @@ def write_assignment(connection: Connection[TupleRow], execution: str, assignmen
     copy_in(connection, table, columns.column_names, [to_csv(columns)])
 
 
-def read_assignment(connection: Connection[TupleRow], schema: str) -> Assignment:
-    """Read an assignment back in the order of the file.
+def read_placement(connection: Connection[TupleRow], schema: str) -> Placement:
+    """Read back where the rows go.
 
-    The server joins thousands of rows into one message: they are numbers, so nothing needs quoting.
+    The server packs each row into one number, and a million of them into one binary array: no row becomes a message or
+    a text.
 
     Args:
         connection: to the raw database.
         schema: of a build, or ``public``.
     """
     query = statement(
-        "SELECT string_agg(concat_ws(',', row_id, encounter_id, array_position({parts}, part) - 1,"
-        " coalesce(batch_id, -1)), E'\\n') FROM {table} GROUP BY row_id / 16384",
+        "SELECT array_send(array_agg(row_id << 20 | (array_position({parts}, part) - 1) << 16"
+        " | coalesce(batch_id, -1) + 1)) FROM {table} GROUP BY row_id / 1048576",
         parts=sql.Literal([str(part) for part in PARTS]),
         table=sql.Identifier(schema, "assignment"),
     )
-    text = "\n".join(str(row[0]) for row in connection.execute(query))
-    numbers = np.fromstring(text.replace("\n", ","), np.int64, sep=",").reshape(-1, 4)
-    numbers = numbers[np.argsort(numbers[:, 0])]
-    return Assignment(numbers[:, 1], numbers[:, 2].astype(np.int8), numbers[:, 3].astype(np.int16))
+    arrays = connection.cursor(binary=True).execute(query).fetchall()
+    packed = np.sort(np.concatenate([np.empty(0, np.int64), *(_unpack(row[0]) for row in arrays)]))
+    return Placement((packed >> 16 & 0xF).astype(np.int8), ((packed & 0xFFFF) - 1).astype(np.int16))
 
 
-def store_batches(services: Services, execution: str, path: Path, assignment: Assignment) -> list[int]:
+_ARRAY_HEADER = 20
+"""Bytes before the elements of a one-dimensional array without NULL (PostgreSQL's ``array_send``)."""
+
+
+def _unpack(array: bytes) -> npt.NDArray[np.int64]:
+    elements = np.frombuffer(array, [("size", ">i4"), ("value", ">i8")], offset=_ARRAY_HEADER)
+    return elements["value"].astype(np.int64)
+
+
+def store_batches(services: Services, execution: str, path: Path, placement: Placement) -> list[int]:
     """Load the training rows into ``batch_0`` .. ``batch_{N-1}``.
 
     Args:
         services: where the raw database is.
         execution: whose build receives the tables.
         path: the verified CSV file.
-        assignment: of that file's rows.
+        placement: of that file's rows.
 
     Returns:
         rows of each batch.
     """
-    names = [f"batch_{number}" for number in range(assignment.batches)]
-    return _store(services, execution, path, assignment.batch_id.astype(np.int64), names)
+    return _store(services, execution, path, placement.batch_id.astype(np.int64), batch_tables(placement.batches))
 
 
-def store_holdout(services: Services, execution: str, path: Path, assignment: Assignment) -> list[int]:
+HOLDOUT_TABLES = ("validation_raw", "test_raw")
+
+
+def store_holdout(services: Services, execution: str, path: Path, placement: Placement) -> list[int]:
     """Load the validation and test rows; see ``store_batches``."""
-    target_of_part = {Part.TRAIN: -1, Part.VALIDATION: 0, Part.TEST: 1}
-    targets = np.array([target_of_part[part] for part in PARTS])[assignment.part]
-    return _store(services, execution, path, targets, ["validation_raw", "test_raw"])
+    return _store(services, execution, path, _holdout_targets(placement, 0), HOLDOUT_TABLES)
+
+
+def store_parts(services: Services, execution: str, path: Path, placement: Placement) -> list[int]:
+    """Load all rows in one pass over the file: batches, validation, test; see ``store_batches``."""
+    names = [*batch_tables(placement.batches), *HOLDOUT_TABLES]
+    targets = np.maximum(_holdout_targets(placement, placement.batches), placement.batch_id)
+    return _store(services, execution, path, targets, names)
+
+
+def batch_tables(batches: int) -> list[str]:
+    """Name the batch tables."""
+    return [f"batch_{number}" for number in range(batches)]
+
+
+def _holdout_targets(placement: Placement, first: int) -> npt.NDArray[np.int64]:
+    """Number of each row's table: ``first`` for validation, the next for test, -1 for training rows."""
+    target_of_part = {Part.TRAIN: -1, Part.VALIDATION: first, Part.TEST: first + 1}
+    targets: npt.NDArray[np.int64] = np.array([target_of_part[part] for part in PARTS])[placement.part]
+    return targets
 
 
 def create_views(connection: Connection[TupleRow], execution: str, batches: int) -> list[str]:
@@ -147,33 +183,32 @@ def _store(
     tables = [sql.Identifier(build_schema(execution), name) for name in names]
     with connect(services.raw_url) as raw:  # a stage that runs again starts over
         raw.execute(statement("DROP TABLE IF EXISTS {tables} CASCADE", tables=sql.SQL(", ").join(tables)))
-    with ExitStack() as stack, ThreadPoolExecutor(LANES) as threads:
-        connections = [stack.enter_context(connect(services.raw_url)) for _ in range(min(LANES, len(names)))]
-        for number, table in enumerate(tables):
-            _create_table(connections[number % len(connections)], table)
-        stored = np.zeros(len(tables), np.int64)
-        for first_row, lines in _numbered(path):
-            targets = target_of_row[first_row : first_row + len(lines)]
-            load = partial(_load_lane, connections, tables, lines, targets, first_row)
-            stored += np.sum(list(threads.map(load, range(len(connections)))), axis=0)
+    load = partial(_load_lane, services, tables, path, target_of_row)
+    with ThreadPoolExecutor(LANES) as threads:
+        stored = np.sum(list(threads.map(load, range(LANES))), axis=0)
     return [int(count) for count in stored]
 
 
 def _load_lane(
-    connections: Sequence[Connection[TupleRow]],
+    services: Services,
     tables: Sequence[sql.Identifier],
-    lines: pa.Array,
-    targets: npt.NDArray[np.int64],
-    first_row: int,
+    path: Path,
+    target_of_row: npt.NDArray[np.int64],
     lane: int,
 ) -> npt.NDArray[np.int64]:
-    """Load those lines whose tables belong to a lane; answer the rows loaded into each table."""
+    """Create and fill every table of a lane; answer the rows loaded into each table."""
     stored = np.zeros(len(tables), np.int64)
-    for number in range(lane, len(tables), len(connections)):
-        chosen = np.flatnonzero(targets == number)
-        if len(chosen):
-            block = _join_lines(lines.take(pa.array(chosen)), chosen + first_row + 1)
-            stored[number] = copy_in(connections[lane], tables[number], RAW_COLUMNS, [block])
+    own = range(lane, len(tables), LANES)
+    with connect(services.raw_url) as raw:
+        for number in own:
+            _create_table(raw, tables[number])
+        for first_row, lines in _numbered(path):
+            targets = target_of_row[first_row : first_row + len(lines)]
+            for number in own:
+                chosen = np.flatnonzero(targets == number)
+                if len(chosen):
+                    block = _join_lines(lines.take(pa.array(chosen)), chosen + first_row + 1)
+                    stored[number] += copy_in(raw, tables[number], RAW_COLUMNS, [block])
     return stored
 
 
