@@ -37,7 +37,7 @@ def job(platform: Settings, finished: Outcome, tmp_path_factory: pytest.TempPath
         stored = platform_db.load_result(connection, finished.summary["execution"], "download")
     dataset = Dataset.model_validate(stored)
     settings = platform.model_copy(update={"experiment": f"{platform.experiment}_grid"})
-    plan = pipeline.plan_training(Context(settings, services, "grid"), dataset)
+    plan = pipeline.plan_training(Context(settings, services, finished.summary["execution"]), dataset)
     return GridJob(services, "grid", plan, pipeline.data_tags(dataset), tmp_path_factory.mktemp("scratch"))
 
 

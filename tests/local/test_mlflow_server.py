@@ -7,6 +7,7 @@ import httpx
 import psutil
 import pytest
 
+from command_line import is_alive
 from readmission.local.credentials import ensure_credentials
 from readmission.local.mlflow_server import MlflowServer
 from readmission.local.s3 import s3_client
@@ -70,7 +71,7 @@ def test_it_is_one_process(stack: Settings) -> None:
     servers = [
         process
         for process in psutil.Process().children(recursive=True)
-        if any("mlflow_app" in part for part in process.cmdline())
+        if is_alive(process) and any("mlflow_app" in part for part in process.cmdline())
     ]
     assert len(servers) == 1
     assert servers[0].children() == []

@@ -11,6 +11,7 @@ import psutil
 import psycopg
 import pytest
 
+from command_line import is_alive
 from readmission.errors import ServiceDownError
 from readmission.local.credentials import ensure_credentials
 from readmission.local.postgres import OWNERS, Postgres, binary
@@ -120,7 +121,8 @@ def test_passwords_are_stored_as_verifiers_and_are_in_no_log_or_command_line(sta
     assert rows
     assert all(row[0].startswith("SCRAM-SHA-256$") for row in rows)
     texts = [path.read_text(errors="replace") for path in (stack.home / "logs").iterdir()]
-    texts += [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+    living = [process for process in psutil.Process().children(recursive=True) if is_alive(process)]
+    texts += [" ".join(process.cmdline()) for process in living]
     for secret in local_credentials(stack).values():
         assert not any(secret in text for text in texts)
 

@@ -17,12 +17,13 @@ from mlflow.exceptions import MlflowException
 
 from command_line import Outcome, mlflow_may_warn
 from readmission.errors import ServiceDownError
+from readmission.features.rules import FEATURE_TYPES
 from readmission.registry.artifacts import load_model
 from readmission.registry.client import make_client, mlflow_errors
 from readmission.registry.signature import input_example, model_signature
 from readmission.registry.tracking import end_stale_runs, ensure_experiment, fail_runs, start_parent
 from readmission.results import MODEL_TYPES
-from readmission.schema import COLUMN_NAMES, LABELS, RECORD_COLUMNS
+from readmission.schema import LABEL_COLUMN, LABELS, RECORD_COLUMNS
 from readmission.services import Services, resolve_services
 from readmission.settings import Settings
 from readmission.training.fitting import Fit
@@ -109,7 +110,8 @@ def test_lineage(runs: dict[str, Run]) -> None:
         assert len(used.dataset.digest) == 32
         assert json.loads(used.dataset.source)["view"] == view
         assert json.loads(used.dataset.profile)["num_rows"] == int(run.data.params["n_samples"])
-        assert [column["name"] for column in json.loads(used.dataset.schema)["columns"]] == list(COLUMN_NAMES)
+        columns = json.loads(used.dataset.schema)["mlflow_colspec"]
+        assert [column["name"] for column in columns] == [*FEATURE_TYPES, LABEL_COLUMN]
         assert {tag.key: tag.value for tag in used.tags} == {"mlflow.data.context": "training"}
         digests.setdefault(view, set()).add(used.dataset.digest)
     assert {len(found) for found in digests.values()} == {1}

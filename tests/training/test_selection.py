@@ -13,6 +13,7 @@ def model(f1: float, auc: float, idx: int = 0, kind: str = "decision_tree") -> T
         cumulative_idx=idx,
         rows=100,
         n_features=4,
+        trained_at="2026-01-01T00:00:00Z",
         fit_seconds=1.0,
         metrics={"val_f1_score": f1, "val_roc_auc": auc},
     )

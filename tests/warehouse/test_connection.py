@@ -62,7 +62,15 @@ def test_a_server_that_goes_away_within_the_block(warehouse: Services) -> None:
 
 
 def test_mistakes_in_sql_are_not_hidden(warehouse: Services) -> None:
-    with pytest.raises(psycopg.errors.UndefinedTable), connect(warehouse.raw_url) as connection:
+    with pytest.raises(psycopg.errors.UndefinedColumn), connect(warehouse.raw_url) as connection:
+        connection.execute("SELECT no_such_column FROM pg_class")
+
+
+def test_a_table_that_no_stage_has_made_is_one_line(warehouse: Services) -> None:
+    with (
+        pytest.raises(BadInputError, match='"no_such_table" does not exist; run the earlier stages'),
+        connect(warehouse.raw_url) as connection,
+    ):
         connection.execute("SELECT * FROM no_such_table")
 
 

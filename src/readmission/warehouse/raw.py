@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import numpy as np
 import numpy.typing as npt
@@ -178,15 +180,19 @@ def _store(
 ) -> list[int]:
     """Load rows into tables over several connections: the server parses with one core per connection.
 
-    Each lane has a transaction of its own. Nobody sees the build before it is swapped in, so they need not be one.
+    Each lane has a transaction of its own; none commits before all have loaded.
     """
     tables = [sql.Identifier(build_schema(execution), name) for name in names]
     with connect(services.raw_url) as raw:  # a stage that runs again starts over
         raw.execute(statement("DROP TABLE IF EXISTS {tables} CASCADE", tables=sql.SQL(", ").join(tables)))
-    load = partial(_load_lane, services, tables, path, target_of_row)
+    load = partial(_load_lane, services, tables, path, target_of_row, Barrier(LANES))
     with ThreadPoolExecutor(LANES) as threads:
-        stored = np.sum(list(threads.map(load, range(LANES))), axis=0)
-    return [int(count) for count in stored]
+        lanes = [threads.submit(load, lane) for lane in range(LANES)]
+    errors = [error for lane in lanes if (error := lane.exception())]
+    for error in errors:
+        if len(errors) == 1 or not isinstance(error, BrokenBarrierError):  # the one that broke it
+            raise error
+    return [int(count) for count in np.sum([lane.result() for lane in lanes], axis=0)]
 
 
 def _load_lane(
@@ -194,12 +200,13 @@ def _load_lane(
     tables: Sequence[sql.Identifier],
     path: Path,
     target_of_row: npt.NDArray[np.int64],
+    loaded: Barrier,
     lane: int,
 ) -> npt.NDArray[np.int64]:
     """Create and fill every table of a lane; answer the rows loaded into each table."""
     stored = np.zeros(len(tables), np.int64)
     own = range(lane, len(tables), LANES)
-    with connect(services.raw_url) as raw:
+    with connect(services.raw_url) as raw, _all_or_none(loaded):
         for number in own:
             _create_table(raw, tables[number])
         for first_row, lines in _numbered(path):
@@ -210,6 +217,19 @@ def _load_lane(
                     block = _join_lines(lines.take(pa.array(chosen)), chosen + first_row + 1)
                     stored[number] += copy_in(raw, tables[number], RAW_COLUMNS, [block])
     return stored
+
+
+@contextmanager
+def _all_or_none(loaded: Barrier) -> Iterator[None]:
+    """Wait at the end for the other lanes; if this one fails, so do they."""
+    together = False
+    try:
+        yield
+        loaded.wait()
+        together = True
+    finally:
+        if not together:
+            loaded.abort()
 
 
 def _create_table(connection: Connection[TupleRow], table: sql.Identifier) -> None:
