@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run stack doctor test check format bench-pipeline lock clean
+.PHONY: help run stack doctor test check format bench-pipeline bench-quality lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,6 +40,9 @@ format: $(VENV)/dev.stamp ## rewrite the source in house style
 
 bench-pipeline: $(VENV)/run.stamp ## measure the pipeline against bare fits (half an hour)
 	@$(BIN)/python -m benchmarks.pipeline
+
+bench-quality: $(VENV)/run.stamp ## measure the models against the requested recipe (a quarter of an hour)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality
 
 lock: $(VENV)/dev.stamp ## renew the hash-pinned requirements
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/run.in -o requirements/run.txt

@@ -12,25 +12,26 @@ import multiprocessing
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from sklearn.ensemble import GradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from readmission.bundle import Decision
 from readmission.dataset.csvfile import open_batches
 from readmission.dataset.keys import read_keys
 from readmission.dataset.parts import PARTS, Part
 from readmission.dataset.split import UNASSIGNED, assign_parts, cut_batches, gather
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
-from readmission.features.fit import encode_columns, fit_encoder
-from readmission.results import MODEL_TYPES
-from readmission.schema import LABELS
+from readmission.results import MODEL_TYPES, Aim
+from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR
+from readmission.training.decision import fit_decision
 from readmission.training.estimators import RELATIVE_COST, SEED, make_estimator
-from readmission.training.fitting import measure
-from readmission.training.prepare import Arrays
+from readmission.training.fitting import measure, predict_out_of_fold
+from readmission.training.metrics import score
+from readmission.training.prepare import Arrays, encode_set, to_arrays
 
 Set = tuple[Encoder, Arrays, Arrays]
 
@@ -40,38 +41,43 @@ def make_sets(path: Path, batches: int) -> list[Set]:
     keys = read_keys(path)
     groups = gather(keys.patient_nbr, keys.labels, len(LABELS))
     parts = assign_parts(groups, np.full(len(groups.keys), UNASSIGNED, np.int8), SEED)[groups.of_row]
-    clean = pa.concat_tables(clean_columns(pa.Table.from_batches([batch])) for batch in open_batches(path))
-    clean = clean.unify_dictionaries().combine_chunks()
+    clean = pa.concat_tables(_clean(pa.Table.from_batches([batch])) for batch in open_batches(path))
+    clean = clean.append_column(PATIENT_NBR, pa.array(keys.patient_nbr)).unify_dictionaries().combine_chunks()
     training = np.flatnonzero(parts == PARTS.index(Part.TRAIN))
-    validation = np.flatnonzero(parts == PARTS.index(Part.VALIDATION))
+    validation = clean.take(pa.array(np.flatnonzero(parts == PARTS.index(Part.VALIDATION))))
     batch_of = cut_batches(len(training), SEED, None, batches)
     return [
-        _make_set(clean, keys.labels, training[batch_of <= last], validation) for last in range(int(batch_of.max()) + 1)
+        _make_set(clean.take(pa.array(training[batch_of <= last])), validation)
+        for last in range(int(batch_of.max()) + 1)
     ]
 
 
-def _make_set(clean: pa.Table, labels: np.ndarray, training: np.ndarray, validation: np.ndarray) -> Set:
-    rows = clean.take(pa.array(training))
-    encoder = fit_encoder(rows)
-    held_out = encode_columns(encoder, clean.take(pa.array(validation)))
-    return (
-        encoder,
-        Arrays(encode_columns(encoder, rows), labels[training]),
-        Arrays(held_out, labels[validation]),
-    )
+def _clean(raw: pa.Table) -> pa.Table:
+    return clean_columns(raw).append_column(LABEL_COLUMN, raw.column(LABEL_COLUMN))
+
+
+def _make_set(train: pa.Table, validation: pa.Table) -> Set:
+    encoder, arrays = encode_set(train)
+    return encoder, arrays, to_arrays(encoder, validation)
 
 
 def fit_one(sets: list[Set], boosting: str, threads: int, task: tuple[int, str]) -> float:
-    """Fit, predict and measure one model of the grid; answer its validation F1."""
+    """Fit out of fold and as a whole, predict and measure one model of the grid; answer its validation F1."""
     place, model_type = task
     encoder, train, validation = sets[place]
-    estimator = make_estimator(model_type, encoder, threads)
-    if model_type == "gradient_boosting" and boosting == "sklearn":
-        estimator = GradientBoostingClassifier(n_estimators=100, max_depth=5, random_state=SEED)
+
+    def make() -> Any:
+        if model_type == "gradient_boosting" and boosting == "sklearn":
+            return GradientBoostingClassifier(n_estimators=100, max_depth=5, random_state=SEED)
+        return make_estimator(model_type, encoder, threads)
+
     with threadpool_limits(threads):
-        estimator.fit(train.matrix, train.labels)
-        measure(estimator, train, Decision(), "train_")
-        return measure(estimator, validation, Decision(), "val_")["val_f1_score"]
+        out_of_fold = predict_out_of_fold(train, make)
+        decision = fit_decision(train.labels, out_of_fold, Aim())
+        score(train.labels, out_of_fold, decision)
+        estimator = make().fit(train.matrix, train.labels)
+        measure(estimator, train, decision, "train_")
+        return measure(estimator, validation, decision, "val_")["val_f1_score"]
 
 
 def run(sets: list[Set], workers: int, threads: int, boosting: str) -> tuple[float, list[float]]:

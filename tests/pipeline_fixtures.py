@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from command_line import CommandLine, Outcome
 from readmission.dataset.synthetic import write_synthetic
-from readmission.results import MODEL_TYPES
+from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
 from readmission.services import Services, local_credentials
 from readmission.settings import Settings
 
@@ -98,4 +98,4 @@ def fits(small_set: "SmallSet") -> dict[str, "Fit"]:
     """Every type of model, fitted on it."""
     from readmission.training.fitting import fit
 
-    return {model_type: fit(small_set.prepared, model_type) for model_type in MODEL_TYPES}
+    return {model_type: fit(small_set.prepared, model_type, Aim()) for model_type in (*MODEL_TYPES, *CHALLENGERS)}

@@ -4,9 +4,18 @@ import re
 import pytest
 from rich.console import Console
 
-from readmission.console import address_table, check_table, progress, result_table, wide, winner_line
+from readmission.console import (
+    address_table,
+    check_table,
+    decision_line,
+    expired_line,
+    progress,
+    result_table,
+    wide,
+    winner_line,
+)
 from readmission.context import Progress
-from readmission.results import Selection, TrainedModel
+from readmission.results import Expired, Publication, Selection, TrainedModel
 
 METRICS = ("accuracy", "precision", "recall", "f1_score", "roc_auc")
 
@@ -33,7 +42,15 @@ def model(run_id: str, kind: str, value: float) -> TrainedModel:
 def selection() -> Selection:
     best = model("a", "random_forest", 0.61239)
     metrics = {"test_accuracy": 0.5, "test_f1_score": 0.25, "test_roc_auc": 0.75}
-    return Selection(ranking=(best, model("b", "decision_tree", 0.5)), best=best, metrics=metrics)
+    return Selection(
+        ranking=(best, model("b", "decision_tree", 0.5)),
+        best=best,
+        metrics=metrics,
+        intervals={},
+        slices=(),
+        expired=Expired(rows=0, share=0, f1_without=0.25),
+        rows={"val": 10, "test": 10},
+    )
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
@@ -133,3 +150,21 @@ def test_addresses_and_findings_are_tables() -> None:
     assert "ok" in shown
     assert "!!" in shown
     assert "start it" in shown
+
+
+def test_the_decision_in_a_line() -> None:
+    published = Publication(
+        version="4", previous="3", decision="published", reasons=("best",), parity_max_difference=0.0
+    )
+    assert decision_line(published) == "Published: version 4 is in production"
+    refused = published.model_copy(update={"decision": "refused", "reasons": ("worse", "unfair")})
+    assert decision_line(refused) == "Refused: version 4 is registered, version 3 stays in production: worse; unfair"
+    first = refused.model_copy(update={"previous": None})
+    assert "nothing is in production" in decision_line(first)
+
+
+def test_what_the_dead_carry_in_a_line() -> None:
+    line = expired_line(Expired(rows=365, share=0.0239, f1_without=0.5581), 0.5672)
+    assert line.startswith(
+        "365 of the test stays (2.4%) ended in death or hospice; without them F1 is 0.5581 (-0.0091)"
+    )

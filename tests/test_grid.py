@@ -13,7 +13,7 @@ from readmission.context import Context
 from readmission.dataset.model import Dataset
 from readmission.errors import ReadmissionError, ServiceDownError
 from readmission.grid import GridJob, _gather, train_grid
-from readmission.results import Plan, TrainingConfig
+from readmission.results import Options, TrainingConfig
 from readmission.services import resolve_services
 from readmission.settings import Settings
 from readmission.warehouse import platform as platform_db
@@ -37,13 +37,14 @@ def job(platform: Settings, finished: Outcome, tmp_path_factory: pytest.TempPath
         stored = platform_db.load_result(connection, finished.summary["execution"], "download")
     dataset = Dataset.model_validate(stored)
     settings = platform.model_copy(update={"experiment": f"{platform.experiment}_grid"})
-    plan = pipeline.plan_training(Context(settings, services, finished.summary["execution"]), dataset)
+    context = Context(settings, services, finished.summary["execution"])
+    plan = pipeline.plan_training(context, dataset, Options(models=TYPES))
     return GridJob(services, "grid", plan, pipeline.data_tags(dataset), tmp_path_factory.mktemp("scratch"))
 
 
 def test_each_type_on_each_set(pool: ProcessPoolExecutor, job: GridJob) -> None:
     told: list[tuple[str, int, int]] = []
-    models = train_grid(pool, job, TYPES, lambda what, done, total: told.append((what, done, total)))
+    models = train_grid(pool, job, lambda what, done, total: told.append((what, done, total)))
     assert sorted((model.cumulative_idx, model.model_type) for model in models) == [
         (number, kind) for number in (0, 1) for kind in TYPES
     ]
@@ -54,9 +55,9 @@ def test_each_type_on_each_set(pool: ProcessPoolExecutor, job: GridJob) -> None:
 
 def test_a_missing_view_is_an_error(pool: ProcessPoolExecutor, job: GridJob) -> None:
     config = TrainingConfig(cumulative_idx=9, view="train_cumulative_9", rows=1)
-    plan = Plan(experiment_id=job.plan.experiment_id, parent_run_id=job.plan.parent_run_id, configs=(config,))
+    plan = job.plan.model_copy(update={"configs": (config,)})
     with pytest.raises(Exception, match="train_cumulative_9"):
-        train_grid(pool, GridJob(job.services, "grid", plan, {}, job.scratch), TYPES, lambda *_: None)
+        train_grid(pool, GridJob(job.services, "grid", plan, {}, job.scratch), lambda *_: None)
 
 
 def test_a_service_that_goes_away_is_one_line(pool: ProcessPoolExecutor, job: GridJob) -> None:
@@ -64,7 +65,7 @@ def test_a_service_that_goes_away_is_one_line(pool: ProcessPoolExecutor, job: Gr
     nowhere = gone.clean_url.get_secret_value().rpartition("@")[0] + "@127.0.0.1:9/clean"
     services = job.services.model_copy(update={"clean_url": type(gone.clean_url)(nowhere)})
     with pytest.raises(ServiceDownError, match=r"^PostgreSQL at 127\.0\.0\.1:9/clean"):
-        train_grid(pool, GridJob(services, "grid", job.plan, {}, job.scratch), TYPES, lambda *_: None)
+        train_grid(pool, GridJob(services, "grid", job.plan, {}, job.scratch), lambda *_: None)
 
 
 def test_a_process_that_died_is_reported() -> None:

@@ -12,12 +12,12 @@ from readmission import pipeline
 from readmission.context import Context, Progress, new_execution
 from readmission.dataset.model import Dataset
 from readmission.errors import BadInputError
-from readmission.results import MODEL_TYPES, Options, Plan, SplitResult, TrainedModel
+from readmission.results import CHALLENGERS, MODEL_TYPES, Options, Plan, SplitResult, TrainedModel
 from readmission.services import resolve_services
 from readmission.settings import Settings
 from readmission.warehouse import platform as platform_db
 
-OPTIONS = Options(data="synthetic:3000", batches=2)
+OPTIONS = Options(data="synthetic:3000", batches=2, models=("decision_tree", "decision_tree"))
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,10 @@ def trained(new_platform: Callable[..., Settings]) -> Trained:
     pipeline.store_batches(context, dataset)
     pipeline.store_views(context, split.batches)
     pipeline.store_holdout(context, dataset)
-    pipeline.clean(context, split.batches)
-    plan = pipeline.plan_training(context, dataset)
+    pipeline.clean(context, split.batches, OPTIONS)
+    plan = pipeline.plan_training(context, dataset, OPTIONS)
     with mlflow_may_warn():
-        models = [
-            model
-            for config in plan.configs
-            for model in pipeline.train(context, dataset, plan, config, ["decision_tree", "decision_tree"])
-        ]
+        models = [model for config in plan.configs for model in pipeline.train(context, dataset, plan, config)]
     return Trained(context, dataset, split, plan, models, told)
 
 
@@ -88,8 +84,9 @@ def test_a_type_named_twice_is_trained_once(trained: Trained) -> None:
 
 
 def test_no_type_means_the_four() -> None:
-    assert pipeline.model_types([]) == MODEL_TYPES
-    assert pipeline.model_types(["random_forest"]) == ("random_forest",)
+    assert Options().model_types == MODEL_TYPES
+    assert Options(models=("random_forest",)).model_types == ("random_forest",)
+    assert Options(challengers=CHALLENGERS).model_types == (*MODEL_TYPES, *CHALLENGERS)
 
 
 def test_arrays_are_removed_after_training(trained: Trained) -> None:

@@ -38,7 +38,8 @@ def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
 def test_results_travel_as_json() -> None:
     summary = Summary(
         execution="e", data_source="synthetic:10", data_fallback="", batches=2, models=4, best=Best(**BEST),
-        registered_version="3", stages={"download": 0.1}, report_seconds=0.2, seconds=1.5,
+        registered_version="3", decision="refused", reasons=("worse",), stages={"download": 0.1}, report_seconds=0.2,
+        seconds=1.5,
     )  # fmt: skip
     assert Summary.model_validate(json.loads(summary.model_dump_json())) == summary
     assert json.loads(summary.model_dump_json())["best"] == BEST

@@ -9,9 +9,8 @@ import pyarrow as pa
 
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
-from readmission.features.fit import fit_encoder
-from readmission.schema import COLUMN_NAMES, LABEL_COLUMN
-from readmission.training.prepare import Arrays, PreparedSet, to_arrays
+from readmission.schema import COLUMN_NAMES, LABEL_COLUMN, PATIENT_NBR
+from readmission.training.prepare import Arrays, PreparedSet, encode_set, to_arrays
 
 
 def read_raw(path: Path, rows: slice = slice(None)) -> pd.DataFrame:
@@ -21,7 +20,9 @@ def read_raw(path: Path, rows: slice = slice(None)) -> pd.DataFrame:
 
 def clean(raw: pd.DataFrame) -> pa.Table:
     table = pa.table({name: pa.array(raw[name].tolist(), pa.string()) for name in raw.columns})
-    return clean_columns(table).append_column(LABEL_COLUMN, table.column(LABEL_COLUMN))
+    patients = pa.array([int(number) for number in raw[PATIENT_NBR]], pa.int64())
+    kept = clean_columns(table).append_column(LABEL_COLUMN, table.column(LABEL_COLUMN))
+    return kept.append_column(PATIENT_NBR, patients)
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class SmallSet:
 
 def make_set(raw_train: pd.DataFrame, raw_validation: pd.DataFrame, folder: Path) -> SmallSet:
     table = clean(raw_train)
-    encoder = fit_encoder(table)
-    parts = {"train": to_arrays(encoder, table), "validation": to_arrays(encoder, clean(raw_validation))}
+    encoder, train = encode_set(table)
+    parts = {"train": train, "validation": to_arrays(encoder, clean(raw_validation))}
     folder.mkdir(parents=True, exist_ok=True)
     for part, arrays in parts.items():
         np.save(folder / f"{part}_matrix.npy", arrays.matrix)
         np.save(folder / f"{part}_labels.npy", arrays.labels)
+        np.save(folder / f"{part}_groups.npy", arrays.groups)
     prepared = PreparedSet(folder, encoder.model_dump_json(), len(raw_train), "0" * 32)
     return SmallSet(raw_train, raw_validation, encoder, parts["train"], parts["validation"], prepared)

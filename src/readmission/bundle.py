@@ -45,12 +45,18 @@ class _Part(BaseModel):
 
 
 class Decision(_Part):
-    """The class is the label with the largest weighted probability; the first of equals."""
+    """The class is the label with the largest ``weight * probability - offset``; the first of equals.
+
+    Attributes:
+        rule: what the weights were fitted for.
+        weights, offsets: one per label.
+    """
 
     version: Literal[1] = 1
     labels: tuple[str, ...] = LABELS
     rule: str = "argmax"
     weights: tuple[float, ...] = (1.0, 1.0, 1.0)
+    offsets: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def choose(self, probabilities: Sequence[float]) -> int:
         """Choose a class.
@@ -61,7 +67,8 @@ class Decision(_Part):
         Returns:
             position in ``labels``.
         """
-        scores = [weight * probability for weight, probability in zip(self.weights, probabilities, strict=True)]
+        terms = zip(self.weights, probabilities, self.offsets, strict=True)
+        scores = [weight * probability - offset for weight, probability, offset in terms]
         return scores.index(max(scores))
 
 
@@ -86,6 +93,7 @@ class Metadata(_Part):
     data_kind: Literal["real", "synthetic"]
     data_sha256: str
     data_fallback: str = ""
+    assignment: str = "patient"
     features: tuple[str, ...]
     metrics: dict[str, float]
     parity_max_difference: float = Field(ge=0)

@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -16,13 +18,15 @@ from readmission.proxies import past_proxies
 from readmission.settings import load_settings
 
 if TYPE_CHECKING:
-    from readmission.results import Options
+    from readmission.results import Move, Options
 
 INTERRUPTED = 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 pipeline_app = typer.Typer(no_args_is_help=True, help="Train, compare and publish models.")
 app.add_typer(pipeline_app, name="pipeline")
+model_app = typer.Typer(no_args_is_help=True, help="Look at registered models.")
+app.add_typer(model_app, name="model")
 
 
 class Split(StrEnum):
@@ -66,6 +70,17 @@ Seed = Annotated[
     int | None, typer.Option(help="Draw a fresh split, for an experiment. Default: patients keep theirs (42).")
 ]
 Models = Annotated[str | None, typer.Option(help="Model types, separated by commas. Default: all four.")]
+Challengers = Annotated[str | None, typer.Option(help="Types to train beside them: tuned_boosting.")]
+Objective = Annotated[
+    str | None, typer.Option(help="What the class is chosen for: weighted_f1 (default), macro_f1 or lt30_recall.")
+]
+AlertRate = Annotated[
+    float | None, typer.Option(help="With --objective lt30_recall: share of stays to be answered <30. Default: 0.1.")
+]
+ExcludeExpired = Annotated[
+    bool, typer.Option("--exclude-expired", help="Leave out stays that ended in death or hospice.")
+]
+Reason = Annotated[str, typer.Option(help="Why, for the log of promotions.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON summary as the last line of standard output.")]
 EndWithParent = Annotated[
     int | None, typer.Option(hidden=True, metavar="PID", help="Stop everything when this parent process ends.")
@@ -81,13 +96,17 @@ def run(
     split: SplitBy = Split.PATIENT,
     seed: Seed = None,
     models: Models = None,
+    challengers: Challengers = None,
+    objective: Objective = None,
+    alert_rate: AlertRate = None,
+    exclude_expired: ExcludeExpired = False,
     end_with_parent: EndWithParent = None,
 ) -> None:
     """Start everything on this machine; train first if no model is in production. Ctrl-C stops everything."""
     _end_with(end_with_parent)
     from readmission.launch import launch
 
-    launch(load_settings(), _options(data, batch_size, batches, split, seed, models), Console())
+    launch(load_settings(), _options(locals()), Console())
 
 
 @app.command()
@@ -119,6 +138,66 @@ def psql(database: Database, arguments: Annotated[list[str] | None, typer.Argume
     open_psql(load_settings(), database.value, arguments or [])
 
 
+@app.command()
+def promote(version: str, reason: Reason = "") -> None:
+    """Point production at a registered version, whatever the gate said of it."""
+    settings = load_settings()
+    from readmission.registry.manual import promote_by_hand
+    from readmission.services import resolve_services
+
+    _tell_move(promote_by_hand(settings, resolve_services(settings), version, reason))
+
+
+@app.command()
+def rollback(reason: Reason = "") -> None:
+    """Point production back at the version that was there before the present one."""
+    settings = load_settings()
+    from readmission.registry.manual import roll_back
+    from readmission.services import resolve_services
+
+    _tell_move(roll_back(settings, resolve_services(settings), reason))
+
+
+def _tell_move(move: "Move") -> None:
+    print(f"Production moved from version {move.from_version or 'none'} to version {move.to_version}")
+
+
+@app.command()
+def tune(
+    minutes: Annotated[float, typer.Option(min=0, help="Budget; the fit under way is finished.")] = 10.0,
+    output: Annotated[Path, typer.Option(help="File for READMISSION_TUNING.")] = Path("tuning.json"),
+) -> None:
+    """Search parameters of tuned_boosting on the training rows that are stored, out of fold; it looks at no others."""
+    settings = load_settings()
+    from readmission.console import progress
+    from readmission.pipeline import tune as search
+    from readmission.services import resolve_services
+
+    with progress(Console(stderr=True)) as report:
+        found = search(settings, resolve_services(settings), minutes, output, report)
+    print(f"{found.trials} trials, log loss {found.log_loss:.5f} (default {found.default_log_loss:.5f}): {output}")
+    print(f"READMISSION_TUNING={output} readmission pipeline run --challengers tuned_boosting")
+
+
+@model_app.command()
+def card(
+    version: Annotated[str | None, typer.Argument(help="Default: the version in production.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the card with its figures to this file.")] = None,
+) -> None:
+    """Show the model card of a version."""
+    settings = load_settings()
+    from rich.markdown import Markdown
+
+    from readmission.registry.card import HTML, fetch_card
+    from readmission.services import resolve_services
+
+    services = resolve_services(settings)
+    if html:
+        html.write_text(fetch_card(settings, services, version, HTML))
+    else:
+        Console().print(Markdown(fetch_card(settings, services, version)))
+
+
 @pipeline_app.command("run")
 def pipeline_run(
     data: Data = None,
@@ -127,10 +206,14 @@ def pipeline_run(
     split: SplitBy = Split.PATIENT,
     seed: Seed = None,
     models: Models = None,
+    challengers: Challengers = None,
+    objective: Objective = None,
+    alert_rate: AlertRate = None,
+    exclude_expired: ExcludeExpired = False,
     json: AsJson = False,
 ) -> None:
     """Run every stage on the running stack."""
-    options = _options(data, batch_size, batches, split, seed, models)
+    options = _options(locals())
     settings = load_settings()
     from readmission.console import progress
     from readmission.context import Context, new_execution
@@ -180,10 +263,14 @@ def pipeline_download(
     split: SplitBy = Split.PATIENT,
     seed: Seed = None,
     models: Models = None,
+    challengers: Challengers = None,
+    objective: Objective = None,
+    alert_rate: AlertRate = None,
+    exclude_expired: ExcludeExpired = False,
     json: AsJson = False,
 ) -> None:
     """Begin an execution with these options and run its first stage alone."""
-    options = _options(data, batch_size, batches, split, seed, models)
+    options = _options(locals())
     settings = load_settings()
     from readmission.console import progress
     from readmission.execute import begin_execution
@@ -199,27 +286,25 @@ for _stage in list(Stage)[1:]:
     _stage_command(_stage)
 
 
-def _options(
-    data: str | None, batch_size: int | None, batches: int | None, split: Split, seed: int | None, models: str | None
-) -> "Options":
+def _options(given: Mapping[str, Any]) -> "Options":
+    """Make options of what a command was given; parameters that are no options are passed over."""
     from readmission.results import Options
 
-    if batch_size is not None and batches is not None:
+    if given["batch_size"] is not None and given["batches"] is not None:
         raise BadInputError("Give --batch-size or --batches, not both")
-    chosen = {
-        "data": data,
-        "batch_size": batch_size,
-        "batches": batches,
-        "split": split.value,
-        "seed": seed,
-        "models": [name.strip() for name in models.split(",")] if models else None,
-    }
+    if given["alert_rate"] is not None and given["objective"] != "lt30_recall":
+        raise BadInputError("--alert-rate belongs to --objective lt30_recall")
+    aim = {name: given[name] for name in ("objective", "alert_rate") if given[name] is not None}
+    chosen = {name: value for name, value in given.items() if name in Options.model_fields and value is not None}
+    for name in ("models", "challengers"):
+        if name in chosen:
+            chosen[name] = [word.strip() for word in chosen[name].split(",")]
     try:
-        return Options.model_validate({name: value for name, value in chosen.items() if value is not None})
+        return Options.model_validate({**chosen, "aim": aim})
     except ValidationError as error:
         first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise BadInputError(f"Option --{option}: {first['msg']}") from None
+        place = first["loc"][1] if first["loc"][0] == "aim" else first["loc"][0]
+        raise BadInputError(f"Option --{str(place).replace('_', '-')}: {first['msg']}") from None
 
 
 def main() -> None:

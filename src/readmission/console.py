@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from readmission.context import Progress, Report
-from readmission.results import Selection
+from readmission.results import Expired, Publication, Selection
 
 _COLUMNS = ("accuracy", "precision", "recall", "f1_score", "roc_auc")
 _SHORT = {"accuracy": "acc", "precision": "prec", "recall": "rec", "f1_score": "F1", "roc_auc": "AUC"}
@@ -123,6 +123,23 @@ def winner_line(selection: Selection) -> str:
     return (
         f"Winner: {selection.best.model_type} on {selection.best.rows:,} rows; test accuracy"
         f" {metrics['test_accuracy']:.4f}, F1 {metrics['test_f1_score']:.4f}, ROC-AUC {metrics['test_roc_auc']:.4f}"
+    )
+
+
+def decision_line(publication: Publication) -> str:
+    """What became of the winner, in one line."""
+    if publication.decision == "published":
+        return f"Published: version {publication.version} is in production"
+    stays = f"version {publication.previous} stays" if publication.previous else "nothing is"
+    reasons = "; ".join(publication.reasons)
+    return f"Refused: version {publication.version} is registered, {stays} in production: {reasons}"
+
+
+def expired_line(expired: Expired, test_f1: float) -> str:
+    """What stays that ended in death or hospice carry of the score, in one line."""
+    return (
+        f"{expired.rows:,} of the test stays ({expired.share:.1%}) ended in death or hospice; without them F1 is"
+        f" {expired.f1_without:.4f} ({expired.f1_without - test_f1:+.4f}); --exclude-expired leaves them out"
     )
 
 

@@ -3,7 +3,7 @@
 Each process fits with one thread: whole fits side by side use the cores better than threads within a fit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -51,22 +51,19 @@ def fit_and_log(
     job: GridJob, config: TrainingConfig, prepared: PreparedSet, model_type: str, threads: int
 ) -> TrainedModel:
     """Fit one model and log it."""
-    fitted = fit(prepared, model_type, threads)
+    fitted = fit(prepared, model_type, job.plan.aim, threads, job.plan.tuned or None)
     with mlflow_errors(job.services):
         client = make_client(job.services)
         parent = (job.execution, job.plan.parent_run_id)
         return log_fit(client, job.plan.experiment_id, parent, config, model_type, prepared, fitted, job.tags)
 
 
-def train_grid(
-    pool: ProcessPoolExecutor, job: GridJob, model_types: Sequence[str], notify: Notify
-) -> list[TrainedModel]:
+def train_grid(pool: ProcessPoolExecutor, job: GridJob, notify: Notify) -> list[TrainedModel]:
     """Train every type on every set, the longest fits first.
 
     Args:
         pool: from ``workers.worker_pool``.
         job: the execution.
-        model_types: to train on each set.
         notify: told of each finished task: what, done, total.
 
     Raises:
@@ -74,7 +71,7 @@ def train_grid(
     """
     configs = sorted(job.plan.configs, key=lambda config: -config.rows)
     prepared = _gather({pool.submit(prepare, job, config): config.view for config in configs}, "prepared", notify)
-    tasks = [(config, model_type) for config in configs for model_type in model_types]
+    tasks = [(config, model_type) for config in configs for model_type in job.plan.model_types]
     tasks.sort(key=lambda task: -task[0].rows * RELATIVE_COST.get(task[1], max(RELATIVE_COST.values())))
     fits = {
         pool.submit(fit_and_log, job, config, prepared[config.view], model_type, 1): f"{config.view} {model_type}"

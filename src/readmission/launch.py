@@ -4,11 +4,19 @@ from contextlib import suppress
 
 from rich.console import Console
 
-from readmission.console import address_table, progress, result_table, wide, winner_line
+from readmission.console import (
+    address_table,
+    decision_line,
+    expired_line,
+    progress,
+    result_table,
+    wide,
+    winner_line,
+)
 from readmission.context import Context, new_execution
 from readmission.errors import LockHeldError
 from readmission.local.stack import LocalStack
-from readmission.results import Options, Selection
+from readmission.results import Options, Publication, Selection
 from readmission.services import resolve_services
 from readmission.serving.mlflow_rest import MlflowRest
 from readmission.settings import Settings
@@ -78,7 +86,9 @@ def _train(settings: Settings, options: Options, console: Console) -> None:
     with progress(console) as report:
         context = Context(settings, resolve_services(settings), new_execution(), report)
         summary = execute(context, options, fallback=True)
-    console.print(f"Pipeline done in {summary.seconds:.0f} s; version {summary.registered_version} is in production.")
+    console.print(
+        f"Pipeline done in {summary.seconds:.0f} s; version {summary.registered_version}: {summary.decision}."
+    )
 
 
 def show_results(settings: Settings, console: Console) -> None:
@@ -88,11 +98,16 @@ def show_results(settings: Settings, console: Console) -> None:
     with connect(url) as connection:
         found = platform.latest_result(connection, "select")
         dataset = platform.latest_result(connection, "download")
-    if found is None or dataset is None:
+        published = platform.latest_result(connection, "publish")
+    if found is None or dataset is None or published is None:
         return
     selection = Selection.model_validate(found)
     wide(console).print(result_table(selection))
     console.print(winner_line(selection), highlight=False, soft_wrap=True)
+    if selection.expired and selection.expired.rows:
+        line = expired_line(selection.expired, selection.metrics["test_f1_score"])
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print(decision_line(Publication.model_validate(published)), highlight=False, soft_wrap=True)
     console.print(f"Data: {dataset['source']}", highlight=False, soft_wrap=True)
     if dataset["kind"] == "synthetic":
         reason = dataset["fallback"] or "asked for"

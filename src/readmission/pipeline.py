@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from readmission.context import Context, Progress
+from readmission.context import Context, Progress, Report
 from readmission.dataset.acquire import acquire, acquire_or_synthetic, open_dataset
 from readmission.dataset.keys import Keys, read_keys
 from readmission.dataset.model import Dataset
@@ -20,11 +20,10 @@ from readmission.dataset.split import UNASSIGNED, assign_parts, cut_batches, gat
 from readmission.errors import BadInputError
 from readmission.grid import GridJob, fit_and_log, prepare, train_grid
 from readmission.registry.client import make_client, mlflow_errors
-from readmission.registry.evaluation import evaluate_model, log_evaluation
+from readmission.registry.evaluation import evaluate_model, log_evaluation, prefixed_intervals, stop_at_leak
 from readmission.registry.publishing import publish_model
 from readmission.registry.tracking import end_stale_runs, ensure_experiment, start_parent
 from readmission.results import (
-    MODEL_TYPES,
     CleanResult,
     Options,
     Plan,
@@ -36,10 +35,14 @@ from readmission.results import (
     TrainingConfig,
 )
 from readmission.schema import LABELS
+from readmission.services import Services
+from readmission.settings import Settings
 from readmission.training.estimators import SEED
+from readmission.training.prepare import digest, encode_set
 from readmission.training.selection import rank
+from readmission.training.tuned_params import TunedParams, read_params, write_params
 from readmission.warehouse.builds import build_schema, build_schemas, current_execution, start_build
-from readmission.warehouse.clean import CLEAN_TABLES, clean_build, count_rows, cumulative_views
+from readmission.warehouse.clean import CLEAN_TABLES, clean_build, count_rows, cumulative_views, read_clean
 from readmission.warehouse.connection import connect
 from readmission.warehouse.memory import note_parts, recall_parts
 from readmission.warehouse.raw import (
@@ -95,9 +98,10 @@ def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
         assignment = _assign_rows(keys, parts[groups.of_row], seed, options)
         start_build(clean, context.execution)
         start_build(raw, context.execution)
-        if options.seed is None:
-            fresh = known == UNASSIGNED
-            note_parts(raw, context.execution, options.split, groups.keys[fresh], parts[fresh])
+        # An experiment's parts are remembered too, under a name of their own: the gate must know them later.
+        name = options.split if options.seed is None else f"{options.split}:{context.execution}"
+        fresh = known == UNASSIGNED
+        note_parts(raw, context.execution, name, groups.keys[fresh], parts[fresh])
         write_assignment(raw, context.execution, assignment)
     sizes = {str(part): int((assignment.part == place).sum()) for place, part in enumerate(PARTS)}
     return SplitResult(
@@ -106,6 +110,7 @@ def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
         grouping=options.split,
         seed=seed,
         remembered=int((known != UNASSIGNED).sum()),
+        assignment=name,
     )
 
 
@@ -174,7 +179,7 @@ def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
     return StoreResult(rows=dict(zip(HOLDOUT_TABLES, rows, strict=True)))
 
 
-def clean(context: Context, batches: int) -> CleanResult:
+def clean(context: Context, batches: int, options: Options) -> CleanResult:
     """Clean every raw table of the build, then swap the new set in, in both databases.
 
     Where that has happened already, and only its result was lost, nothing is left to do.
@@ -183,7 +188,7 @@ def clean(context: Context, batches: int) -> CleanResult:
         with connect(context.services.clean_url) as clean_database:
             rows = dict(zip(CLEAN_TABLES, count_rows(clean_database, CLEAN_TABLES), strict=True))
     else:
-        rows = clean_build(context.services, context.execution, batches)
+        rows = clean_build(context.services, context.execution, batches, options.exclude_expired)
         swap(context.services, context.execution)
     return CleanResult(rows=rows)
 
@@ -212,7 +217,22 @@ def require_current(context: Context) -> None:
         )
 
 
-def plan_training(context: Context, dataset: Dataset) -> Plan:
+def tune(settings: Settings, services: Services, minutes: float, output: Path, report: Report) -> TunedParams:
+    """Search parameters of the challenger on the largest cumulative set that is stored, and write them to a file."""
+    with connect(services.clean_url) as clean_database:
+        views = cumulative_views(clean_database)
+        if not views:
+            raise BadInputError("No training rows are stored: run `readmission pipeline run` first")
+        rows = read_clean(clean_database, views[-1])
+    from readmission.training.tuning import search  # loads Optuna, which nothing else needs
+
+    encoder, arrays = encode_set(rows)
+    found = search(arrays, encoder, digest(arrays), minutes, settings.workers, lambda *step: report(Progress(*step)))
+    write_params(found, output)
+    return found
+
+
+def plan_training(context: Context, dataset: Dataset, options: Options) -> Plan:
     """List the cumulative sets that are stored, and open the MLflow run of the execution."""
     require_current(context)
     with connect(context.services.clean_url) as clean_database:
@@ -227,7 +247,14 @@ def plan_training(context: Context, dataset: Dataset) -> Plan:
         experiment_id = ensure_experiment(client, context.settings.experiment)
         end_stale_runs(client, experiment_id, context.execution)
         parent = start_parent(client, experiment_id, context.execution, data_tags(dataset))
-    return Plan(experiment_id=experiment_id, parent_run_id=parent, configs=tuple(configs))
+    return Plan(
+        experiment_id=experiment_id,
+        parent_run_id=parent,
+        configs=tuple(configs),
+        model_types=options.model_types,
+        aim=options.aim,
+        tuned=dict(read_params(context.settings.tuning)) if context.settings.tuning else {},
+    )
 
 
 def data_tags(dataset: Dataset) -> dict[str, str]:
@@ -236,23 +263,19 @@ def data_tags(dataset: Dataset) -> dict[str, str]:
     return {**tags, "data_fallback": dataset.fallback} if dataset.fallback else tags
 
 
-def train(
-    context: Context, dataset: Dataset, plan: Plan, config: TrainingConfig, models: Sequence[str]
-) -> list[TrainedModel]:
+def train(context: Context, dataset: Dataset, plan: Plan, config: TrainingConfig) -> list[TrainedModel]:
     """Train every type on one cumulative set, one after the other, with all cores (one mapped task)."""
     require_current(context)
     job = _job(context, dataset, plan)
     prepared = prepare(job, config)
     threads = context.settings.workers
     try:
-        return [fit_and_log(job, config, prepared, model_type, threads) for model_type in model_types(models)]
+        return [fit_and_log(job, config, prepared, model_type, threads) for model_type in plan.model_types]
     finally:
         shutil.rmtree(prepared.folder, ignore_errors=True)
 
 
-def train_all(
-    context: Context, dataset: Dataset, plan: Plan, models: Sequence[str], pool: ProcessPoolExecutor
-) -> list[TrainedModel]:
+def train_all(context: Context, dataset: Dataset, plan: Plan, pool: ProcessPoolExecutor) -> list[TrainedModel]:
     """Train every type on every cumulative set, over the processes of ``grid.worker_pool``."""
     require_current(context)
     shutil.rmtree(context.scratch.parent, ignore_errors=True)
@@ -261,14 +284,9 @@ def train_all(
         context.report(Progress(what, done, total))
 
     try:
-        return train_grid(pool, _job(context, dataset, plan), model_types(models), notify)
+        return train_grid(pool, _job(context, dataset, plan), notify)
     finally:
         shutil.rmtree(context.scratch, ignore_errors=True)
-
-
-def model_types(chosen: Sequence[str]) -> tuple[str, ...]:
-    """The chosen types, each once; none chosen means the four."""
-    return tuple(dict.fromkeys(chosen)) or MODEL_TYPES
 
 
 def _job(context: Context, dataset: Dataset, plan: Plan) -> GridJob:
@@ -292,11 +310,28 @@ def evaluate(context: Context, ranking: Sequence[TrainedModel], best: TrainedMod
         client = make_client(context.services)
         evaluations = evaluate_model(client, context.services, best, Path(scratch))
         metrics = log_evaluation(client, best.run_id, evaluations)
-    return Selection(ranking=tuple(ranking), best=best, metrics=metrics)
+    selection = Selection(
+        ranking=tuple(ranking),
+        best=best,
+        metrics=metrics,
+        intervals=prefixed_intervals(evaluations),
+        slices=evaluations["val"].slices,
+        expired=evaluations["test"].expired,
+        rows={prefix: int(evaluation.confusion.sum()) for prefix, evaluation in evaluations.items()},
+    )
+    stop_at_leak(selection, context.settings)
+    return selection
 
 
-def publish(context: Context, dataset: Dataset, selection: Selection) -> Publication:
-    """Register the winner with its bundle, point production at it, and note it in the promotion log."""
+def publish(context: Context, dataset: Dataset, assignment: str, selection: Selection) -> Publication:
+    """Register the winner with its bundle and, if the gate lets it pass, point production at it; log what was decided.
+
+    Args:
+        context: of the execution.
+        dataset: what it was trained on.
+        assignment: of ``SplitResult``.
+        selection: the winner.
+    """
     require_current(context)
     with mlflow_errors(context.services), tempfile.TemporaryDirectory() as scratch:
-        return publish_model(context, dataset, selection, Path(scratch))
+        return publish_model(context, dataset, assignment, selection, Path(scratch))

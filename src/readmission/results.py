@@ -4,13 +4,41 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-ModelType = Literal["logistic_regression", "decision_tree", "random_forest", "gradient_boosting"]
-MODEL_TYPES: tuple[ModelType, ...] = get_args(ModelType)
+RequestedType = Literal["logistic_regression", "decision_tree", "random_forest", "gradient_boosting"]
+Challenger = Literal["tuned_boosting"]
+MODEL_TYPES: tuple[RequestedType, ...] = get_args(RequestedType)
 """The four that are always trained."""
+
+CHALLENGERS: tuple[Challenger, ...] = get_args(Challenger)
+"""Types that are trained beside them when asked for."""
+
+
+Objective = Literal["weighted_f1", "macro_f1", "lt30_recall"]
+"""What the decision rule maximises; ``lt30_recall`` at a given alert rate."""
 
 
 class _Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(_Result):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Aim(_Result):
+    """What the decision rule is for.
+
+    Attributes:
+        objective: what it maximises.
+        alert_rate: share of encounters to be answered ``<30``; for the objective ``lt30_recall`` alone.
+    """
+
+    objective: Objective = "weighted_f1"
+    alert_rate: float = Field(0.1, gt=0, lt=1)
 
 
 class Options(_Result):
@@ -23,6 +51,9 @@ class Options(_Result):
         split: what stays in one part: a patient with all encounters, or an encounter.
         seed: draws a fresh assignment for an experiment; None: known patients keep their part.
         models: types to train; empty: the four.
+        challengers: types to train beside them.
+        aim: of the decision rule.
+        exclude_expired: leave out encounters that ended in death or hospice: who died cannot return.
     """
 
     data: str | None = None
@@ -30,7 +61,15 @@ class Options(_Result):
     batches: PositiveInt | None = None
     split: Literal["patient", "encounter"] = "patient"
     seed: int | None = Field(None, ge=0)
-    models: tuple[ModelType, ...] = ()
+    models: tuple[RequestedType, ...] = ()
+    challengers: tuple[Challenger, ...] = ()
+    aim: Aim = Aim()
+    exclude_expired: bool = False
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """Every type to train, each once."""
+        return tuple(dict.fromkeys((*(self.models or MODEL_TYPES), *self.challengers)))
 
 
 class SplitResult(_Result):
@@ -41,6 +80,7 @@ class SplitResult(_Result):
     grouping: Literal["patient", "encounter"]
     seed: int
     remembered: int = Field(description="groups that kept the part they had")
+    assignment: str = Field(description="name under which the parts are remembered: patient, or patient:EXECUTION")
 
 
 class StoreResult(_Result):
@@ -70,6 +110,9 @@ class Plan(_Result):
     experiment_id: str
     parent_run_id: str
     configs: tuple[TrainingConfig, ...]
+    model_types: tuple[str, ...]
+    aim: Aim
+    tuned: dict[str, float | int] = Field({}, description="parameters of the challenger; empty: the project's own")
 
 
 class TrainedModel(_Result):
@@ -81,7 +124,7 @@ class TrainedModel(_Result):
     cumulative_idx: int
     rows: int
     n_features: int
-    trained_at: str = Field(description="end of the fit, UTC, ISO 8601")
+    trained_at: str = Field("", description="end of the fit, UTC, ISO 8601")
     fit_seconds: float
     metrics: dict[str, float]
 
@@ -92,22 +135,89 @@ class Models(_Result):
     models: tuple[TrainedModel, ...]
 
 
+class Slice(_Result):
+    """One group of patients: race, gender or age group.
+
+    Attributes:
+        attribute, level: which group.
+        rows, lt30_rows: encounters, and those that were followed by another within 30 days.
+        f1_score: weighted.
+        lt30_recall: share of the latter that were answered ``<30``; None where there are none.
+        selection_rate: share of encounters answered ``<30``.
+        calibration_gap: mean probability of ``<30`` minus its share.
+    """
+
+    attribute: str
+    level: str
+    rows: int
+    lt30_rows: int
+    f1_score: Interval
+    lt30_recall: Interval | None
+    selection_rate: Interval
+    calibration_gap: Interval
+
+
+class Expired(_Result):
+    """What encounters that ended in death or hospice carry of a score: nobody returns from death.
+
+    Attributes:
+        rows: how many they are in the test part.
+        share: of the part.
+        f1_without: weighted F1 of the other rows.
+    """
+
+    rows: int
+    share: float
+    f1_without: float
+
+
 class Selection(_Result):
-    """The ranking (best first), the winner, and its metrics on all of validation and on test."""
+    """The ranking (best first) and the winner, measured.
+
+    Attributes:
+        metrics: on all of validation and on test, prefixed ``val_`` and ``test_``.
+        intervals: of some of them.
+        slices: on validation.
+        expired: on test.
+        rows: of both parts.
+
+    What has a default may be absent: ``make run`` shows results that an earlier release stored.
+    """
 
     ranking: tuple[TrainedModel, ...]
     best: TrainedModel
     metrics: dict[str, float]
+    intervals: dict[str, Interval] = {}
+    slices: tuple[Slice, ...] = ()
+    expired: Expired | None = None
+    rows: dict[str, int] = {}
 
 
 class Publication(_Result):
-    """What became of the winner."""
+    """What became of the winner.
+
+    Attributes:
+        version: under which it is registered, published or not.
+        previous: version that was in production before.
+        decision: whether it is in production now.
+        reasons: for it, or each one against it.
+        f1_difference: to the previous version on the same validation rows; None where there is none to compare with.
+    """
 
     version: str
     previous: str | None
-    decision: Literal["published"]
+    decision: Literal["published", "refused"]
     reasons: tuple[str, ...]
     parity_max_difference: float
+    f1_difference: Interval | None = None
+
+
+class Move(_Result):
+    """Production moved by hand."""
+
+    from_version: str | None
+    to_version: str
+    decision: str
 
 
 class Best(_Result):
@@ -131,6 +241,8 @@ class Summary(_Result):
     models: int
     best: Best
     registered_version: str
+    decision: Literal["published", "refused"]
+    reasons: tuple[str, ...]
     stages: dict[str, float]
     report_seconds: float
     seconds: float

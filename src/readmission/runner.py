@@ -17,6 +17,7 @@ from readmission.dataset.model import Dataset
 from readmission.dataset.sources import parse_source
 from readmission.errors import ReadmissionError
 from readmission.grid import pool_errors
+from readmission.registry.card import log_card
 from readmission.registry.client import make_client, mlflow_errors
 from readmission.registry.promotion import finish_promotions
 from readmission.registry.report import log_report
@@ -85,16 +86,16 @@ def _store(run: Run) -> StoreResult:
 
 
 def _clean(run: Run) -> BaseModel:
-    return pipeline.clean(run.context, run.load("split", SplitResult).batches)
+    return pipeline.clean(run.context, run.load("split", SplitResult).batches, run.options)
 
 
 def _plan(run: Run) -> Plan:
-    return pipeline.plan_training(run.context, run.dataset)
+    return pipeline.plan_training(run.context, run.dataset, run.options)
 
 
 def _train(run: Run) -> Models:
     plan = run.load("plan", Plan)
-    models = pipeline.train_all(run.context, run.dataset, plan, run.options.models, run.pool)
+    models = pipeline.train_all(run.context, run.dataset, plan, run.pool)
     return Models(models=tuple(models))
 
 
@@ -106,7 +107,8 @@ def _select(run: Run) -> Selection:
 
 def _publish(run: Run) -> Publication:
     selection = run.load("select", Selection)
-    return _elsewhere(run, pipeline.publish, run.context.quiet(), run.dataset, selection)
+    assignment = run.load("split", SplitResult).assignment
+    return _elsewhere(run, pipeline.publish, run.context.quiet(), run.dataset, assignment, selection)
 
 
 def _elsewhere(run: Run, work: Callable[..., Result], *arguments: object) -> Result:
@@ -185,7 +187,9 @@ def draw_report(run: Run) -> None:
     with mlflow_errors(run.context.services):
         client = make_client(run.context.services)
         log_report(client, plan.parent_run_id, selection)
-        end_parent(client, plan.parent_run_id, {"registered_version": publication.version})
+        log_card(client, run.context, plan, run.dataset, selection, publication)
+        tags = {"registered_version": publication.version, "decision": publication.decision}
+        end_parent(client, plan.parent_run_id, {**tags, "reasons": "; ".join(publication.reasons)})
 
 
 def _end_failed(run: Run) -> None:
@@ -212,6 +216,8 @@ def _summary(run: Run, stages: dict[str, float], reports: float, seconds: float)
             test_f1_score=selection.metrics["test_f1_score"],
         ),
         registered_version=publication.version,
+        decision=publication.decision,
+        reasons=publication.reasons,
         stages=stages,
         report_seconds=reports,
         seconds=round(seconds, 3),

@@ -22,6 +22,9 @@ CSV_SHA256 = "0689e7ec031237dc63031b938805c48377748761a3b26acab621567afa24df97"
 
 CSV_NAME = "diabetic_data.csv"
 
+EXPIRED_DISCHARGES: tuple[str, ...] = ("11", "13", "14", "19", "20", "21")
+"""``discharge_disposition_id`` of stays that ended in death (11, 19, 20, 21) or hospice (13, 14)."""
+
 
 class Kind(StrEnum):
     """What a column holds."""

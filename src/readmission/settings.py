@@ -52,6 +52,18 @@ class Settings(BaseSettings):
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="training processes")
     experiment: str = Field("diabetes_readmission_prediction", min_length=1, description="MLflow experiment")
     model_name: str = Field("diabetes_readmission_model", min_length=1, description="registered model")
+    tuning: Path | None = Field(
+        None, description="parameters of tuned_boosting, from `readmission tune`; empty: its own"
+    )
+
+    leak_f1: float = Field(0.59, gt=0, le=1, description="weighted F1 above which a score is too good to be true")
+    leak_lt30_auc: float = Field(0.71, gt=0, le=1, description="<30 ROC-AUC above which a score is too good to be true")
+    gate_f1_margin: float = Field(0.01, ge=0, le=1, description="loss of F1 against production that is tolerated")
+    gate_max_lt30_ece: float = Field(0.03, gt=0, le=1, description="largest calibration error of the <30 probability")
+    gate_min_f1_ratio: float = Field(0.75, ge=0, le=1, description="smallest share of the overall F1 in a group")
+    gate_max_calibration_gap: float = Field(0.05, gt=0, le=1, description="largest gap of the <30 rate in a group")
+    gate_min_rows: int = Field(200, ge=1, description="validation rows that a group needs to be judged")
+
     model_poll_seconds: float = Field(5.0, gt=0, description="how often the API looks for a new production model")
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from readmission.features.record import clean_record
-from readmission.features.rules import FEATURE_TYPES
+from readmission.features.rules import DERIVED, FEATURE_TYPES
 from readmission.schema import IDENTIFIERS, LABEL_COLUMN, MEDICATIONS, MISSING
 
 PYTHON_TYPES = {"text": str, "integer": int}
@@ -35,7 +35,7 @@ def test_the_documented_example() -> None:
 
 def test_an_empty_record_is_all_missing() -> None:
     cleaned = clean_record({})
-    counted = {"prior_visits", "medications_given", "medications_changed"}
+    counted = {derived.name for derived in DERIVED}
     assert {name for name, value in cleaned.items() if value is not None} == counted
     assert {cleaned[name] for name in counted} == {0}
 

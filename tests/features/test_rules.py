@@ -4,12 +4,17 @@ from hypothesis import strategies as st
 
 from readmission import schema
 from readmission.features.columns import ARROW_TYPES
+from readmission.features.comorbidity import CONDITIONS
 from readmission.features.rules import (
+    ADMISSION_SOURCE_GROUPS,
     DERIVED,
+    DISCHARGE_GROUPS,
     FEATURE_TYPES,
     RULES,
+    SECOND_VIEWS,
     Rule,
     band_middle,
+    diagnosis_category,
     diagnosis_group,
     known_gender,
     number,
@@ -17,7 +22,8 @@ from readmission.features.rules import (
 )
 from readmission.schema import BY_NAME, MISSING, RECORD_COLUMNS, Kind
 
-BY_SOURCE = {rule.source: rule for rule in RULES}
+FIRST_VIEWS = [rule for rule in RULES if rule not in SECOND_VIEWS]
+BY_SOURCE = {rule.source: rule for rule in FIRST_VIEWS}
 UNKNOWN_CODES = {
     "admission_type_id": {"5", "6", "8"},
     "discharge_disposition_id": {"18", "25", "26"},
@@ -27,7 +33,41 @@ UNKNOWN_CODES = {
 
 
 def test_each_column_of_a_stay_has_one_rule() -> None:
-    assert [rule.source for rule in RULES] == [column.name for column in RECORD_COLUMNS]
+    assert [rule.source for rule in FIRST_VIEWS] == [column.name for column in RECORD_COLUMNS]
+
+
+def test_each_known_code_that_says_something_has_a_group() -> None:
+    for name, groups in (
+        ("discharge_disposition_id", DISCHARGE_GROUPS),
+        ("admission_source_id", ADMISSION_SOURCE_GROUPS),
+    ):
+        assert set(BY_NAME[name].levels) - groups.keys() <= UNKNOWN_CODES[name] | {"16", "27", "30"}
+        assert not groups.keys() & UNKNOWN_CODES[name]
+        assert groups.keys() <= set(BY_NAME[name].levels)
+
+
+def test_the_dead_and_dying_are_those_that_may_be_left_out() -> None:
+    gone = {code for code, group in DISCHARGE_GROUPS.items() if group in ("died", "hospice")}
+    assert gone == set(schema.EXPIRED_DISCHARGES)
+
+
+@pytest.mark.parametrize(
+    ("code", "conditions"),
+    [
+        ("428", {"heart_failure"}),
+        ("428.23", {"heart_failure"}),
+        ("250.42", {"diabetes_complicated"}),
+        ("250.02", set()),
+        ("V45", {"renal_failure"}),
+        ("585", {"renal_failure"}),
+        ("038", {"sepsis"}),
+        ("38", {"sepsis"}),
+        ("E909", set()),
+    ],
+)
+def test_a_code_belongs_to_its_conditions(code: str, conditions: set[str]) -> None:
+    category = diagnosis_category(code)
+    assert {name for name, categories in CONDITIONS.items() if category in categories} == conditions
 
 
 def test_no_rule_reads_an_identifier_or_the_outcome() -> None:

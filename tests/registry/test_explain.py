@@ -12,6 +12,7 @@ from readmission.training.fitting import Fit
 from training_sets import SmallSet
 
 ROWS = 60
+NO_ROWS = np.empty((0, 0), np.float32)  # trees need none
 
 
 def walk(tree: dict[str, Any], row: np.ndarray) -> list[float]:
@@ -40,7 +41,7 @@ def answer(explained: dict[str, Any], rows: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_explanation_gives_the_models_answers(fits: dict[str, Fit], small_set: SmallSet, model_type: str) -> None:
     model = fits[model_type].model
-    explained = json.loads(json.dumps(explanation(model.estimator)))
+    explained = json.loads(json.dumps(explanation(model.estimator, small_set.train.matrix)))
     rows = small_set.validation.matrix[:ROWS]
     found = answer(explained, rows.astype(np.float64))
     np.testing.assert_allclose(found, model.predict_matrix(rows), rtol=0, atol=2e-6)
@@ -48,7 +49,7 @@ def test_explanation_gives_the_models_answers(fits: dict[str, Fit], small_set: S
 
 @pytest.mark.parametrize("model_type", ["decision_tree", "random_forest", "gradient_boosting"])
 def test_the_rows_of_a_node_are_those_of_its_children(fits: dict[str, Fit], model_type: str) -> None:
-    for tree in explanation(fits[model_type].model.estimator)["trees"]:
+    for tree in explanation(fits[model_type].model.estimator, NO_ROWS)["trees"]:
         inner = [node for node, feature in enumerate(tree["feature"]) if feature >= 0]
         for node in inner:
             assert tree["cover"][node] == tree["cover"][tree["left"][node]] + tree["cover"][tree["right"][node]]
@@ -56,7 +57,7 @@ def test_the_rows_of_a_node_are_those_of_its_children(fits: dict[str, Fit], mode
 
 
 def test_a_tree_of_boosting_speaks_for_one_label(fits: dict[str, Fit]) -> None:
-    trees = explanation(fits["gradient_boosting"].model.estimator)["trees"]
+    trees = explanation(fits["gradient_boosting"].model.estimator, NO_ROWS)["trees"]
     assert len(trees) == 300
     for place, tree in enumerate(trees):
         values = np.array(tree["value"])

@@ -11,19 +11,19 @@ from readmission.bundle import ONNX_INPUT, ONNX_PROBABILITIES, PARITY_TOLERANCE
 from readmission.errors import ReadmissionError
 from readmission.registry.artifacts import prove_parity
 from readmission.registry.onnx_export import export_onnx
-from readmission.results import MODEL_TYPES
+from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
 from readmission.training.fitting import Fit, fit
 from training_sets import SmallSet, make_set
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *CHALLENGERS])
 def test_export_answers_as_the_fitted_model(fits: dict[str, Fit], small_set: SmallSet, model_type: str) -> None:
     model = fits[model_type].model
     exported = export_onnx(model.estimator, len(model.encoder.features))
     assert 0 <= prove_parity(model, exported, small_set.validation.matrix) <= PARITY_TOLERANCE
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *CHALLENGERS])
 def test_export_has_one_input_and_one_output(fits: dict[str, Fit], model_type: str) -> None:
     model = fits[model_type].model
     graph = onnx.load_from_string(export_onnx(model.estimator, len(model.encoder.features))).graph
@@ -32,14 +32,14 @@ def test_export_has_one_input_and_one_output(fits: dict[str, Fit], model_type: s
     assert graph.input[0].type.tensor_type.shape.dim[1].dim_value == len(model.encoder.features)
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *CHALLENGERS])
 def test_fewer_features_export_too(small_set: SmallSet, tmp_path: Path, model_type: str) -> None:
     raw = small_set.raw_train.copy()
     for name in ("race", "age", "payer_code", "num_medications", "diag_2"):
         raw[name] = raw[name].iloc[0]  # a column that does not vary is left out
     made = make_set(raw, small_set.raw_validation, tmp_path / "fewer")
     assert len(made.encoder.features) < len(small_set.encoder.features)
-    model = fit(made.prepared, model_type).model
+    model = fit(made.prepared, model_type, Aim()).model
     exported = export_onnx(model.estimator, len(made.encoder.features))
     assert prove_parity(model, exported, made.validation.matrix) <= PARITY_TOLERANCE
 

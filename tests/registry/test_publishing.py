@@ -158,7 +158,7 @@ def test_publishing_the_same_run_again_makes_no_second_version(
     renamed = platform.model_copy(update={"model_name": f"{platform.model_name}_again"})
     context = Context(renamed, servers, finished.summary["execution"])
     with mlflow_may_warn():
-        first, second = (pipeline.publish(context, dataset, selection) for _ in range(2))
+        first, second = (pipeline.publish(context, dataset, "patient", selection) for _ in range(2))
     assert first.version == second.version == "1"
     assert len(client.search_model_versions(f"name = '{renamed.model_name}'")) == 1
     assert (first.previous, second.previous) == (None, "1")
@@ -174,7 +174,7 @@ def test_the_previous_version_is_archived(
     for number in ("1", "2"):
         run_id = client.create_run(experiment).info.run_id
         version = create_version(client, name, run_id, tmp_path, {"number": number}, f"the {number}.")
-        assert str(version.version) == number
+        assert version == number
         promote(client, name, number)
     assert production_version(client, name) == "2" == production(servers, name)
     stages = {str(item.version): item.current_stage for item in client.search_model_versions(f"name = '{name}'")}

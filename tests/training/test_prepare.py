@@ -9,6 +9,7 @@ import pytest
 
 from command_line import Outcome
 from readmission.features.fit import fit_encoder
+from readmission.features.rates import with_rates
 from readmission.schema import IDENTIFIERS, LABELS
 from readmission.services import Services, resolve_services
 from readmission.settings import Settings
@@ -36,7 +37,7 @@ def test_arrays_hold_the_view(sets: dict[str, PreparedSet], servers: Services, v
         table, validation = read_clean(clean, view), read_clean(clean, "validation_clean")
     prepared = sets[view]
     assert prepared.rows == table.num_rows
-    assert prepared.encoder == fit_encoder(table)
+    assert prepared.encoder == with_rates(fit_encoder(table), table, label_codes(table))
     train = prepared.load("train")
     assert train.matrix.dtype == np.float32
     assert train.matrix.shape == (table.num_rows, len(prepared.encoder.features))

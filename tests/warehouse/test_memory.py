@@ -104,7 +104,7 @@ def run(stack: Settings, warehouse: Services) -> Split:
         pipeline.store_batches(context, dataset)
         pipeline.store_views(context, result.batches)
         pipeline.store_holdout(context, dataset)
-        pipeline.clean(context, result.batches)
+        pipeline.clean(context, result.batches, options)
         return result
 
     return run_stages
@@ -147,7 +147,7 @@ def test_the_same_file_again_is_split_the_same(warehouse: Services, run: Split, 
     assert parts_of_patients(warehouse) == before
 
 
-def test_an_experiment_reads_no_memory_and_writes_none(
+def test_an_experiment_reads_no_memory_and_writes_one_of_its_own(
     warehouse: Services, run: Split, datasets: list[Dataset]
 ) -> None:
     run("one", datasets[0], Options(batches=2))
@@ -157,7 +157,11 @@ def test_an_experiment_reads_no_memory_and_writes_none(
     during = parts_of_patients(warehouse)
     assert (experiment.remembered, experiment.seed) == (0, 7)
     assert sum(during[patient] != part for patient, part in before.items()) > len(before) / 10
-    assert fetch(warehouse.raw_url, query) == memory
+    after = fetch(warehouse.raw_url, query)
+    assert [row for row in after if row[0] == "patient"] == memory
+    own = {key: part for grouping, key, part in after if grouping == experiment.assignment}
+    assert experiment.assignment == "patient:two"
+    assert {patient: ("train", "validation", "test")[part] for patient, part in own.items()} == during
     run("three", datasets[0], Options(batches=2))
     assert parts_of_patients(warehouse) == before
 

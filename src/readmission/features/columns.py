@@ -48,9 +48,10 @@ def _merge_levels(values: pa.Array, indices: pa.Array) -> pa.DictionaryArray:
 
 
 def _derive(derived: Derived, cleaned: dict[str, pa.Array]) -> pa.Array:
-    return pa.array(
-        np.sum([_weigh(cleaned[name], derived.weights) for name in derived.sources], axis=0, dtype=np.int32)
-    )
+    total = np.sum([_weigh(cleaned[name], derived.weights) for name in derived.sources], axis=0, dtype=np.int32)
+    if derived.per is not None:
+        total = 10 * total // np.maximum(np.asarray(cleaned[derived.per].fill_null(1), np.int32), 1)
+    return pa.array(total)
 
 
 def _weigh(column: pa.Array, weights: Mapping[str, int]) -> npt.NDArray[np.int32]:

@@ -44,12 +44,37 @@ class CategoryFeature(BaseModel):
         return float(len(self.levels))
 
 
+class RateFeature(BaseModel):
+    """How often an outcome followed in training where a category had this level.
+
+    The share is pulled towards that of all training rows, the more the rarer the level (``rates``). Rounded, so that
+    neighbouring values are far apart in float32 and a threshold between them is safe.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["rate"] = "rate"
+    name: str
+    source: str
+    outcome: str
+    levels: tuple[str | None, ...]
+    rates: tuple[float, ...]
+    other: float
+
+    @cached_property
+    def codes(self) -> dict[str | None, float]:
+        """Rate of each level."""
+        return dict(zip(self.levels, self.rates, strict=True))
+
+
+Feature = NumberFeature | CategoryFeature | RateFeature
+
+
 class Encoder(BaseModel):
     """Which clean columns a model reads, in which order, and how each becomes a number (frozen, JSON)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     version: Literal[1] = 1
-    features: tuple[NumberFeature | CategoryFeature, ...]
+    features: tuple[Feature, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,10 +90,20 @@ class Encoder(BaseModel):
         Returns:
             one number per feature.
         """
-        return [_encode_value(feature, clean[feature.name]) for feature in self.features]
+        return [_encode_value(feature, clean[source_of(feature)]) for feature in self.features]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Clean columns that are read, in the order of the features."""
+        return tuple(source_of(feature) for feature in self.features)
 
 
-def _encode_value(feature: NumberFeature | CategoryFeature, value: CleanValue) -> float:
+def source_of(feature: Feature) -> str:
+    """Name the clean column that a feature reads."""
+    return feature.source if isinstance(feature, RateFeature) else feature.name
+
+
+def _encode_value(feature: Feature, value: CleanValue) -> float:
     if isinstance(feature, NumberFeature):
         return feature.fill if value is None else float(value)
     return feature.codes.get(value, feature.other)  # type: ignore[arg-type]

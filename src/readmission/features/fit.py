@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from readmission.features.encoder import CategoryFeature, Encoder, NumberFeature
+from readmission.features.encoder import CategoryFeature, Encoder, NumberFeature, RateFeature, source_of
 from readmission.features.rules import FEATURE_TYPES
 
 MIN_COUNT = 20
@@ -34,11 +34,11 @@ def encode_columns(encoder: Encoder, clean: pa.Table) -> npt.NDArray[np.float32]
         clean: n rows with at least the encoder's columns.
 
     Returns:
-        float32, shape (n, number of features), C order, no NaN.
+        float32, shape (n, number of features), C order, no NaN. For training rows see ``rates.encode_training``.
     """
     matrix = np.empty((clean.num_rows, len(encoder.features)), np.float32)
     for position, feature in enumerate(encoder.features):
-        column = clean.column(feature.name)
+        column = clean.column(source_of(feature))
         encode = _encode_numbers if isinstance(feature, NumberFeature) else _encode_levels
         matrix[:, position] = encode(feature, column)  # type: ignore[arg-type]
     return matrix
@@ -74,7 +74,7 @@ def _encode_numbers(feature: NumberFeature, column: pa.ChunkedArray) -> npt.NDAr
     return numbers
 
 
-def _encode_levels(feature: CategoryFeature, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+def _encode_levels(feature: CategoryFeature | RateFeature, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     encoded = column.combine_chunks()
     if not pa.types.is_dictionary(encoded.type):
         encoded = pc.dictionary_encode(encoded)

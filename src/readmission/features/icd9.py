@@ -48,6 +48,11 @@ def icd9_group(code: str) -> str:
     return _numeric_group(int(category))
 
 
+def icd9_category(code: str) -> str:
+    """Shorten a code to its category (``"428"``, ``"V45"``, ``"E909"``); diabetes, which all have, keeps all digits."""
+    return code if code.startswith("250") else code.partition(".")[0]
+
+
 def _numeric_group(category: int) -> str:
     if category == 250:  # diabetes mellitus
         return "diabetes"

@@ -31,6 +31,14 @@ def _as_text(value: RawValue) -> str:
 
 
 def _derive(derived: Derived, cleaned: Mapping[str, CleanValue]) -> int:
+    total = _total(derived, cleaned)
+    if derived.per is None:
+        return total
+    per = cleaned[derived.per]
+    return 10 * total // max(per if isinstance(per, int) else 1, 1)
+
+
+def _total(derived: Derived, cleaned: Mapping[str, CleanValue]) -> int:
     values = (cleaned[name] for name in derived.sources)
     if not derived.weights:
         return sum(value for value in values if isinstance(value, int))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from readmission import schema
-from readmission.features.icd9 import icd9_group
+from readmission.features.comorbidity import CONDITIONS
+from readmission.features.icd9 import icd9_category, icd9_group
 from readmission.schema import MISSING, Kind
 
 CleanValue = str | int | None
@@ -40,11 +41,13 @@ class Derived:
         name: the clean column.
         sources: clean columns that it reads.
         weights: for text sources what each level counts; empty for integers, which count as they are.
+        per: clean integer column by which ten times the sum is divided, rounded down; its missing and 0 count as 1.
     """
 
     name: str
     sources: tuple[str, ...]
     weights: Mapping[str, int] = field(default_factory=dict)
+    per: str | None = None
 
 
 UNKNOWN_ADMISSION_TYPES = frozenset({"5", "6", "8"})
@@ -107,6 +110,41 @@ def diagnosis_group(value: str) -> str | None:
     return None if value == MISSING else icd9_group(value)
 
 
+def diagnosis_category(value: str) -> str | None:
+    """Shorten an ICD-9 code to its category; ``?`` is missing."""
+    return None if value == MISSING else icd9_category(value)
+
+
+def group_of(groups: Mapping[str, str]) -> Callable[[str], str | None]:
+    """Make a rule that puts codes into groups; a code without one is missing."""
+    return groups.get
+
+
+def _groups(**codes: str) -> dict[str, str]:
+    return {code: group for group, listed in codes.items() for code in listed.split()}
+
+
+DISCHARGE_GROUPS = _groups(
+    home="1 30",
+    home_care="6 8",
+    hospital="2 5 9 10 16 17 23 27 28 29",
+    nursing="3 4 15 24",
+    rehabilitation="22",
+    against_advice="7",
+    outpatient="12",
+    died="11 19 20 21",
+    hospice="13 14",
+)
+ADMISSION_SOURCE_GROUPS = _groups(
+    referral="1 2 3",
+    transfer="4 5 6 10 18 19 22 25 26",
+    emergency="7",
+    court="8",
+    birth="11 12 13 14 23 24",
+)
+"""What the codes have in common (IDs_mapping.csv of the source)."""
+
+
 _SPECIAL: dict[str, Rule] = {
     "gender": Rule("gender", "gender", "text", known_gender),
     "age": Rule("age", "age", "integer", band_middle),
@@ -131,12 +169,30 @@ def _rule(column: schema.Column) -> Rule:
     return Rule(column.name, column.name, "text", text)
 
 
-RULES: tuple[Rule, ...] = tuple(_rule(column) for column in schema.RECORD_COLUMNS)
+_DIAGNOSES = tuple(column.name for column in schema.RECORD_COLUMNS if column.kind is Kind.DIAGNOSIS)
+
+SECOND_VIEWS: tuple[Rule, ...] = (
+    *(Rule(f"{name}_category", name, "text", diagnosis_category) for name in _DIAGNOSES),
+    Rule("discharge_group", "discharge_disposition_id", "text", group_of(DISCHARGE_GROUPS)),
+    Rule("admission_source_group", "admission_source_id", "text", group_of(ADMISSION_SOURCE_GROUPS)),
+)
+"""Columns that show a raw column a second time, finer or coarser."""
+
+RULES: tuple[Rule, ...] = (*(_rule(column) for column in schema.RECORD_COLUMNS), *SECOND_VIEWS)
+
+_CATEGORIES = tuple(f"{name}_category" for name in _DIAGNOSES)
 
 DERIVED: tuple[Derived, ...] = (
     Derived("prior_visits", ("number_outpatient", "number_emergency", "number_inpatient")),
     Derived("medications_given", schema.MEDICATIONS, {"Steady": 1, "Up": 1, "Down": 1}),
+    Derived("acute_visits", ("number_emergency", "number_inpatient")),
     Derived("medications_changed", schema.MEDICATIONS, {"Up": 1, "Down": 1}),
+    Derived("lab_procedures_per_10_days", ("num_lab_procedures",), per="time_in_hospital"),
+    Derived("medications_per_10_days", ("num_medications",), per="time_in_hospital"),
+    *(
+        Derived(condition, _CATEGORIES, dict.fromkeys(sorted(categories), 1))
+        for condition, categories in CONDITIONS.items()
+    ),
 )
 
 FEATURE_TYPES: dict[str, Literal["text", "integer"]] = {

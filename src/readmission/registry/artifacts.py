@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from mlflow.models import Model
 
 from readmission import bundle
 from readmission.errors import ReadmissionError
-from readmission.registry.explain import explanation
 from readmission.registry.signature import PIP_REQUIREMENTS, TRUSTED_TYPES, input_example, model_signature
 from readmission.services import Services
 from readmission.training.metrics import decide
@@ -58,24 +58,29 @@ def load_model(client: MlflowClient, services: Services, model_id: str, folder: 
     return model
 
 
-def write_bundle(
-    folder: Path,
-    model: FittedModel,
-    onnx_model: bytes,
-    reference: Mapping[str, Any],
-    selftest: bundle.SelfTest,
-    metadata: bundle.Metadata,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a version's files hold; see ``readmission.bundle``."""
+
+    model: FittedModel
+    onnx_model: bytes
+    explanation: Mapping[str, Any]
+    reference: Mapping[str, Any]
+    selftest: bundle.SelfTest
+    metadata: bundle.Metadata
+
+
+def write_bundle(folder: Path, files: Bundle) -> None:
     """Write a version's files: an MLflow model that holds the bundle beside it."""
-    save_model(model, folder)
-    (folder / bundle.MODEL_FILE).write_bytes(onnx_model)
+    save_model(files.model, folder)
+    (folder / bundle.MODEL_FILE).write_bytes(files.onnx_model)
     texts = {
-        bundle.ENCODER_FILE: model.encoder_json,
-        bundle.DECISION_FILE: model.decision_json,
-        bundle.EXPLAIN_FILE: json.dumps(explanation(model.estimator)),
-        bundle.SELFTEST_FILE: selftest.model_dump_json(),
-        bundle.REFERENCE_FILE: json.dumps(reference),
-        bundle.METADATA_FILE: metadata.model_dump_json(),
+        bundle.ENCODER_FILE: files.model.encoder_json,
+        bundle.DECISION_FILE: files.model.decision_json,
+        bundle.EXPLAIN_FILE: json.dumps(files.explanation),
+        bundle.SELFTEST_FILE: files.selftest.model_dump_json(),
+        bundle.REFERENCE_FILE: json.dumps(files.reference),
+        bundle.METADATA_FILE: files.metadata.model_dump_json(),
     }
     for name, text in texts.items():
         (folder / name).write_text(text)

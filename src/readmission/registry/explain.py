@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from lightgbm import LGBMClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
@@ -13,17 +14,21 @@ from readmission.training.linear import linear_terms
 Json = dict[str, Any]
 
 
-def explanation(estimator: Any) -> Json:
+def explanation(estimator: Any, matrix: npt.NDArray[np.float32]) -> Json:
     """Write an estimator down.
 
+    Args:
+        estimator: fitted.
+        matrix: its encoded training rows, shape (n, features); linear contributions start from their means.
+
     Returns:
-        ``{"kind": "linear", ...}`` with the arrays of ``LinearTerms``, or ``{"kind": "trees", "output", "combine",
-        "trees"}``: ``output`` is ``log_odds`` or ``probability``, ``combine`` is ``sum`` or ``mean``, and a tree has
-        node arrays ``feature`` (-1 at a leaf), ``threshold`` (at most goes left), ``left``, ``right``, ``cover``
-        (training rows) and ``value`` (one row per node, one number per label).
+        ``{"kind": "linear", ...}`` with the arrays of ``LinearTerms`` and the means of its terms, or ``{"kind":
+        "trees", "output", "combine", "trees"}``: ``output`` is ``log_odds`` or ``probability``, ``combine`` is ``sum``
+        or ``mean``, and a tree has node arrays ``feature`` (-1 at a leaf), ``threshold`` (at most goes left),
+        ``left``, ``right``, ``cover`` (training rows) and ``value`` (one row per node, one number per label).
     """
     if isinstance(estimator, Pipeline):
-        return _linear(estimator)
+        return _linear(estimator, matrix)
     if isinstance(estimator, LGBMClassifier):
         dumped = estimator.booster_.dump_model()
         trees = [_lightgbm_tree(tree["tree_structure"], tree["tree_index"]) for tree in dumped["tree_info"]]
@@ -33,9 +38,14 @@ def explanation(estimator: Any) -> Json:
     return {"kind": "trees", "output": "probability", "combine": "mean", "trees": trees}
 
 
-def _linear(pipeline: Pipeline) -> Json:
+def _linear(pipeline: Pipeline, matrix: npt.NDArray[np.float32]) -> Json:
     terms = linear_terms(pipeline)
-    return {"kind": "linear", **{name: getattr(terms, name).tolist() for name in terms.__slots__}}
+    pairs = zip(terms.category_columns, terms.levels, strict=True)
+    means = {
+        "level_means": [float(np.mean(matrix[:, column] == level)) for column, level in pairs],
+        "number_means": matrix[:, terms.number_columns].mean(axis=0, dtype=np.float64).tolist(),
+    }
+    return {"kind": "linear", **{name: getattr(terms, name).tolist() for name in terms.__slots__}, **means}
 
 
 def _sklearn_tree(tree: Any) -> Json:
@@ -45,7 +55,7 @@ def _sklearn_tree(tree: Any) -> Json:
         "threshold": tree.threshold.tolist(),
         "left": tree.children_left.tolist(),
         "right": tree.children_right.tolist(),
-        "cover": tree.n_node_samples.tolist(),
+        "cover": tree.weighted_n_node_samples.tolist(),
         "value": np.round(values / values.sum(axis=1, keepdims=True), 9).tolist(),
     }
 

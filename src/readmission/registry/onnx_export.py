@@ -4,11 +4,12 @@ Trees go through skl2onnx and onnxmltools. Logistic regression is written here: 
 category, while comparing a gathered matrix with the levels takes four nodes in all.
 """
 
+import re
 from typing import Any
 
 import numpy as np
 import onnx
-from lightgbm import LGBMClassifier
+from lightgbm import Booster, LGBMClassifier
 from onnx import TensorProto, helper, numpy_helper
 from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType as LightGbmFloats
@@ -38,11 +39,29 @@ def export_onnx(estimator: Any, n_features: int) -> bytes:
         model = _linear(linear_terms(estimator), n_features)
     elif isinstance(estimator, LGBMClassifier):
         floats = [(ONNX_INPUT, LightGbmFloats([None, n_features]))]
-        model = convert_lightgbm(estimator, initial_types=floats, zipmap=False, target_opset=15)
+        model = convert_lightgbm(_in_float32(estimator), initial_types=floats, zipmap=False, target_opset=15)
     else:
         floats = [(ONNX_INPUT, FloatTensorType([None, n_features]))]
         model = to_onnx(estimator, initial_types=floats, options={"zipmap": False}, target_opset=OPSET)
     return bytes(_only_probabilities(model).SerializeToString())
+
+
+def _in_float32(estimator: LGBMClassifier) -> Booster:
+    """Give the trees thresholds that float32 holds, without changing an answer.
+
+    A float32 number is at most a threshold exactly if it is at most the largest float32 number below that threshold.
+    The converter would take the nearest one, and a number between the two would fall on the other side.
+    """
+    # Without the sizes of the trees, which change with their text, LightGBM reads one tree after the other.
+    text = re.sub(r"(?m)^tree_sizes=.*\n", "", estimator.booster_.model_to_string())
+    return Booster(model_str=re.sub(r"(?m)^threshold=(.*)$", _floor_thresholds, text))
+
+
+def _floor_thresholds(line: re.Match[str]) -> str:
+    exact = np.array(line[1].split(), np.float64)
+    nearest = exact.astype(np.float32)
+    floored = np.where(nearest > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    return "threshold=" + " ".join(repr(float(value)) for value in floored)
 
 
 def _only_probabilities(model: onnx.ModelProto) -> onnx.ModelProto:

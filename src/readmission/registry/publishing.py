@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from mlflow import MlflowClient
 from psycopg import sql
 
 from readmission.bundle import METADATA_FILE, Metadata, SelfTest
 from readmission.context import Context
 from readmission.dataset.model import Dataset
-from readmission.registry.artifacts import load_model, prove_parity, write_bundle
+from readmission.registry.artifacts import Bundle, load_model, prove_parity, write_bundle
 from readmission.registry.client import make_client
+from readmission.registry.explain import explanation
+from readmission.registry.gating import Challenger, Verdict, judge
 from readmission.registry.onnx_export import export_onnx
 from readmission.registry.promotion import actor, move_production
 from readmission.registry.reference import reference
@@ -24,17 +27,20 @@ from readmission.training.model import FittedModel
 from readmission.training.prepare import to_arrays
 from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect, statement
-from readmission.warehouse.platform import Promotion
+from readmission.warehouse.platform import Promotion, log_promotion
 
 SELFTEST_ROWS = 32
 
 
-def publish_model(context: Context, dataset: Dataset, selection: Selection, scratch: Path) -> Publication:
-    """Publish the winner of a selection.
+def publish_model(
+    context: Context, dataset: Dataset, assignment: str, selection: Selection, scratch: Path
+) -> Publication:
+    """Register the winner of a selection, and make it production if nothing speaks against it.
 
     Args:
         context: of the execution.
         dataset: what it was trained on.
+        assignment: under which its patients were given their parts.
         selection: the winner with its metrics.
         scratch: an empty folder.
 
@@ -43,36 +49,85 @@ def publish_model(context: Context, dataset: Dataset, selection: Selection, scra
     """
     client = make_client(context.services)
     name = context.settings.model_name
-    model = load_model(client, context.services, selection.best.model_id, scratch / "model")
-    difference = _write(context, dataset, selection, model, scratch / "bundle")
+    challenger = _load(context, client, selection, assignment, scratch / "model")
+    difference = _write(context, dataset, selection, challenger, scratch / "bundle")
     log_metrics(client, selection.best.run_id, {"onnx_parity_max_difference": difference})
     previous = production_version(client, name)
     tags = {"execution": context.execution, **_tags(dataset, selection)}
     version = create_version(
         client, name, selection.best.run_id, scratch / "bundle", tags, _description(dataset, selection)
     )
-    reasons = (f"highest validation F1 of {len(selection.ranking)} models in execution {context.execution}",)
-    if previous != str(version.version):  # a stage that runs again changes nothing
-        move_production(client, context.services, _promotion(context, previous, str(version.version), reasons))
+    verdict = Verdict(())
+    if previous != version:  # a stage that runs again changes nothing
+        verdict = judge(context, client, dataset, selection, challenger, previous, scratch / "champion")
+        _carry_out(context, client, verdict, selection, previous, version)
     return Publication(
-        version=str(version.version),
+        version=version,
         previous=previous,
-        decision="published",
-        reasons=reasons,
+        decision="refused" if verdict.against else "published",
+        reasons=verdict.against or _merits(context, selection),
         parity_max_difference=difference,
+        f1_difference=verdict.difference,
     )
 
 
-def _write(context: Context, dataset: Dataset, selection: Selection, model: FittedModel, folder: Path) -> float:
+def _load(context: Context, client: MlflowClient, selection: Selection, assignment: str, folder: Path) -> Challenger:
+    model = load_model(client, context.services, selection.best.model_id, folder)
+    with connect(context.services.clean_url) as clean:
+        rows = read_clean(clean, "validation_clean")
+    arrays = to_arrays(model.encoder, rows)
+    return Challenger(model, rows, arrays, model.predict_matrix(arrays.matrix), assignment)
+
+
+def _carry_out(
+    context: Context,
+    client: MlflowClient,
+    verdict: Verdict,
+    selection: Selection,
+    previous: str | None,
+    version: str,
+) -> None:
+    """Move production or leave it, and note why, in the log and at the version."""
+    decision = "refused" if verdict.against else "published"
+    promotion = Promotion(
+        actor=actor(),
+        model_name=context.settings.model_name,
+        from_version=previous,
+        to_version=version,
+        decision=decision,
+        reasons=list(verdict.against or _merits(context, selection)),
+        execution=context.execution,
+    )
+    for key, value in {"decision": decision, "reasons": "; ".join(promotion.reasons)}.items():
+        client.set_model_version_tag(context.settings.model_name, version, key, value)
+        client.set_tag(selection.best.run_id, key, value)
+    if verdict.against:
+        with connect(context.services.platform_url) as platform:
+            log_promotion(platform, promotion)
+    else:
+        move_production(client, context.services, promotion)
+
+
+def _merits(context: Context, selection: Selection) -> tuple[str, ...]:
+    return (f"highest validation F1 of {len(selection.ranking)} models in execution {context.execution}",)
+
+
+def _write(context: Context, dataset: Dataset, selection: Selection, challenger: Challenger, folder: Path) -> float:
     """Write the bundle; answer the largest difference between ONNX and the fitted model on every validation row."""
+    model = challenger.model
     with connect(context.services.clean_url) as clean:
         train = read_clean(clean, f"train_cumulative_{selection.best.cumulative_idx}")
-        matrix = to_arrays(model.encoder, read_clean(clean, "validation_clean")).matrix
     onnx_model = export_onnx(model.estimator, len(model.encoder.features))
-    difference = prove_parity(model, onnx_model, matrix)
-    metadata = _metadata(context, dataset, selection, model, difference)
-    described = reference(train, model.predict_matrix(matrix))
-    write_bundle(folder, model, onnx_model, described, _selftest(context.services, model), metadata)
+    difference = prove_parity(model, onnx_model, challenger.arrays.matrix)
+    files = Bundle(
+        model=model,
+        onnx_model=onnx_model,
+        explanation=explanation(model.estimator, to_arrays(model.encoder, train).matrix),
+        reference=reference(train, challenger.probabilities),
+        selftest=_selftest(context.services, model),
+        metadata=_metadata(context, dataset, selection, challenger, difference),
+    )
+    write_bundle(folder, files)
     return difference
 
 
@@ -97,7 +152,7 @@ def _selftest(services: Services, model: FittedModel) -> SelfTest:
 
 
 def _metadata(
-    context: Context, dataset: Dataset, selection: Selection, model: FittedModel, difference: float
+    context: Context, dataset: Dataset, selection: Selection, challenger: Challenger, difference: float
 ) -> Metadata:
     best = selection.best
     return Metadata(
@@ -111,7 +166,8 @@ def _metadata(
         data_kind=dataset.kind,
         data_sha256=dataset.sha256,
         data_fallback=dataset.fallback,
-        features=model.encoder.names,
+        assignment=challenger.assignment,
+        features=challenger.model.encoder.names,
         metrics={**best.metrics, **selection.metrics},
         parity_max_difference=difference,
     )
@@ -141,16 +197,4 @@ def _description(dataset: Dataset, selection: Selection) -> str:
         f"Model type: {best.model_type}. Trained on {best.rows:,} rows (batches 0 to {best.cumulative_idx}) of"
         f" {dataset.source}.{synthetic} Validation F1 score: {selection.metrics['val_f1_score']:.4f}. Validation"
         f" accuracy: {selection.metrics['val_accuracy']:.4f}. Trained at: {best.trained_at}."
-    )
-
-
-def _promotion(context: Context, previous: str | None, version: str, reasons: tuple[str, ...]) -> Promotion:
-    return Promotion(
-        actor=actor(),
-        model_name=context.settings.model_name,
-        from_version=previous,
-        to_version=version,
-        decision="published",
-        reasons=list(reasons),
-        execution=context.execution,
     )

@@ -14,7 +14,7 @@ PARTS = {"train": "Training", "val": "Validation"}
 
 
 def log_report(client: MlflowClient, run_id: str, selection: Selection) -> None:
-    """Draw and log a chart per part and metric over all models, and the learning curve.
+    """Draw and log a chart per part and metric over all models.
 
     Args:
         client: of the tracking server.
@@ -25,7 +25,6 @@ def log_report(client: MlflowClient, run_id: str, selection: Selection) -> None:
         for metric, title in CHARTS.items():
             figure = bar_chart(selection.ranking, f"{part}_{metric}", f"{part_title} {title}", selection.best.run_id)
             client.log_figure(run_id, figure, f"charts/{part}_{metric}.png")
-    client.log_figure(run_id, learning_curve(selection.ranking), "charts/learning_curve.png")
 
 
 def bar_chart(models: Sequence[TrainedModel], metric: str, title: str, winner: str) -> Figure:
@@ -50,25 +49,5 @@ def bar_chart(models: Sequence[TrainedModel], metric: str, title: str, winner: s
     axes.set_title(
         f"{title}: {len(models)} models, paler is less data, the winner outlined (the axis does not begin at 0)"
     )
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def learning_curve(models: Sequence[TrainedModel]) -> Figure:
-    """Draw F1 over training rows for each type, training dashed and validation solid."""
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    axes = figure.add_subplot()
-    for place, name in enumerate(sorted({model.model_type for model in models})):
-        line = sorted((model for model in models if model.model_type == name), key=lambda model: model.rows)
-        rows = [model.rows for model in line]
-        color = f"C{place}"
-        axes.plot(rows, [model.metrics["train_f1_score"] for model in line], "--", color=color, alpha=0.6)
-        label = name.replace("_", " ")
-        axes.plot(rows, [model.metrics["val_f1_score"] for model in line], "-o", color=color, label=label)
-    axes.set_xlabel("training rows")
-    axes.set_ylabel("weighted F1 (solid: validation, dashed: training)")
-    axes.set_title("Learning curve over the cumulative sets")
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -33,6 +34,8 @@ from readmission.training.prepare import PreparedSet
 
 EXECUTION_TAG = "readmission.execution"
 MODEL_NAME = "model"
+ANSWERS_NAME = "validation_answers.npy"
+"""Beside each stored model: its answers to the validation rows, for comparisons on the same rows."""
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
@@ -169,6 +172,7 @@ def _log_model(client: MlflowClient, experiment_id: str, run_id: str, name: str,
         folder = Path(scratch) / MODEL_NAME
         identity = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
         save_model(fit.model, folder, identity)
+        np.save(folder / ANSWERS_NAME, fit.answers)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return str(logged.model_id)

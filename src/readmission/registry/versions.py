@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
@@ -26,8 +25,8 @@ def production_version(client: MlflowClient, name: str) -> str | None:
 
 def create_version(
     client: MlflowClient, name: str, run_id: str, folder: Path, tags: Mapping[str, str], description: str
-) -> ModelVersion:
-    """Upload a bundle to its run and register it, or answer the version that this run has already.
+) -> str:
+    """Upload a bundle to its run and register it; answer its version, or that which this run has already.
 
     Args:
         client: of the registry.
@@ -40,12 +39,19 @@ def create_version(
     _ensure_model(client, name)
     found = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
     if found:
-        return found[0]
+        return str(found[0].version)
     client.log_artifacts(run_id, str(folder), BUNDLE_PATH)
     source = f"runs:/{run_id}/{BUNDLE_PATH}"
-    return client.create_model_version(
+    version = client.create_model_version(
         name, source, run_id=run_id, tags=dict(tags), description=description, await_creation_for=0
     )
+    return str(version.version)
+
+
+def add_files(client: MlflowClient, name: str, version: str, folder: Path, place: str) -> None:
+    """Store more files with a version, below its bundle."""
+    run_id = client.get_model_version(name, version).run_id
+    client.log_artifacts(str(run_id), str(folder), f"{BUNDLE_PATH}/{place}")
 
 
 def promote(client: MlflowClient, name: str, version: str) -> None:

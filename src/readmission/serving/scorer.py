@@ -149,11 +149,12 @@ def _read(folder: Path, name: str, kind: type[Part]) -> Part:
 
 def _check_parts(scorer: Scorer, self_test: bundle.SelfTest) -> None:
     names = scorer.encoder.names
-    if scorer.decision.labels != LABELS or len(scorer.decision.weights) != len(LABELS):
+    decision = scorer.decision
+    if decision.labels != LABELS or not len(decision.weights) == len(decision.offsets) == len(LABELS):
         raise _MismatchError(f"{bundle.DECISION_FILE} decides over other labels")
     if scorer.metadata.features != names:
         raise _MismatchError(f"{bundle.METADATA_FILE} and {bundle.ENCODER_FILE} name different features")
-    if not set(names) <= FEATURE_TYPES.keys():
+    if not set(scorer.encoder.sources) <= FEATURE_TYPES.keys():
         raise _MismatchError(f"{bundle.ENCODER_FILE} reads features that this release does not make")
     if not self_test.records:
         raise _MismatchError(f"{bundle.SELFTEST_FILE} holds no record")

@@ -1,6 +1,6 @@
 """The estimators by name, with the parameters of the request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from readmission.features.encoder import CategoryFeature, Encoder
 SEED = 42
 
 RELATIVE_COST: dict[str, int] = {
+    "tuned_boosting": 12,
     "random_forest": 8,
     "logistic_regression": 4,
     "gradient_boosting": 3,
@@ -25,17 +26,22 @@ RELATIVE_COST: dict[str, int] = {
 """Rough share of the fitting time; the longest fits start first, so that no core idles at the end."""
 
 
-def make_estimator(model_type: str, encoder: Encoder, threads: int = 1) -> Any:
+def make_estimator(
+    model_type: str, encoder: Encoder, threads: int = 1, tuned: Mapping[str, float | int] | None = None
+) -> Any:
     """Make an unfitted estimator.
 
     Args:
         model_type: one of ``results.MODEL_TYPES``.
         encoder: names the categories among the columns of the matrix.
         threads: that the fit may use.
+        tuned: parameters of the challenger, from a search; None: the project's own.
 
     Returns:
         a scikit-learn classifier for the matrix of ``features.fit.encode_columns``.
     """
+    if model_type == "tuned_boosting" and tuned is not None:
+        return make_tuned(encoder, threads, tuned)
     return _MAKERS[model_type](encoder, threads)
 
 
@@ -69,6 +75,9 @@ def _gradient_boosting(_: Encoder, threads: int) -> LGBMClassifier:
     return LGBMClassifier(
         n_estimators=100,
         max_depth=5,
+        colsample_bytree=0.5,
+        min_child_samples=100,
+        reg_lambda=10.0,
         random_state=SEED,
         n_jobs=threads,
         deterministic=True,
@@ -77,11 +86,37 @@ def _gradient_boosting(_: Encoder, threads: int) -> LGBMClassifier:
     )
 
 
+TUNED_PARAMS: Mapping[str, Any] = {
+    "n_estimators": 400,
+    "learning_rate": 0.03,
+    "max_depth": 6,
+    "num_leaves": 24,
+    "colsample_bytree": 0.3,
+    "subsample": 0.8,
+    "subsample_freq": 1,
+    "min_child_samples": 100,
+    "reg_lambda": 10.0,
+}
+
+
+def make_tuned(_: Encoder, threads: int, params: Mapping[str, Any] = TUNED_PARAMS) -> LGBMClassifier:
+    """Make the challenger, boosted trees that took more time to be found.
+
+    Args:
+        threads: that the fit may use.
+        params: of LightGBM.
+    """
+    return LGBMClassifier(
+        **params, random_state=SEED, n_jobs=threads, deterministic=True, force_row_wise=True, verbose=-1
+    )
+
+
 _MAKERS: dict[str, Callable[[Encoder, int], Any]] = {
     "logistic_regression": _logistic_regression,
     "decision_tree": _decision_tree,
     "random_forest": _random_forest,
     "gradient_boosting": _gradient_boosting,
+    "tuned_boosting": make_tuned,
 }
 
 

@@ -29,7 +29,9 @@ def decide(probabilities: Probabilities, decision: Decision) -> Labels:
     Returns:
         position in LABELS, shape (n,).
     """
-    chosen: Labels = np.argmax(probabilities * np.array(decision.weights), axis=1).astype(np.int8)
+    chosen: Labels = np.argmax(probabilities * np.array(decision.weights) - np.array(decision.offsets), axis=1).astype(
+        np.int8
+    )
     return chosen
 
 
@@ -84,10 +86,13 @@ def calibration_error(positive: npt.NDArray[np.bool_], score: Probabilities, bin
     Returns:
         mean |observed share - mean probability| over the bins, weighted by their rows.
     """
-    order = np.argsort(score, kind="stable")
-    gaps = [
-        abs(float(positive[chunk].mean()) - float(score[chunk].mean())) * len(chunk)
-        for chunk in np.array_split(order, bins)
-        if len(chunk)
-    ]
-    return sum(gaps) / len(score)
+    gaps = np.bincount(equal_mass_bins(score, bins), score - positive)
+    return float(np.abs(gaps).sum() / len(score))
+
+
+def equal_mass_bins(score: Probabilities, bins: int) -> npt.NDArray[np.intp]:
+    """Sort rows into bins of equal size by their score; answer the bin of each row, shape (n,)."""
+    found = np.empty(len(score), np.intp)
+    for number, rows in enumerate(np.array_split(np.argsort(score, kind="stable"), bins)):
+        found[rows] = number
+    return found

@@ -14,10 +14,15 @@ import pyarrow.compute as pc
 
 from readmission.features.encoder import Encoder
 from readmission.features.fit import encode_columns, fit_encoder
-from readmission.schema import LABEL_COLUMN, LABELS
+from readmission.features.rates import encode_training, with_rates
+from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR
 from readmission.services import Services
+from readmission.training.folds import draw_folds
 from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect
+
+RATE_FOLDS = 5
+"""For the rates of training rows; the more, the closer they come to those that other rows get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,12 @@ class Arrays:
     Attributes:
         matrix: float32, shape (n, features).
         labels: position in LABELS, shape (n,).
+        groups: a number for each patient, from 0, shape (n,). Keeps patients together; no estimator sees it.
     """
 
     matrix: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int8]
+    groups: npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,9 @@ class PreparedSet:
     def load(self, part: str) -> Arrays:
         """Map the arrays of ``train`` or ``validation`` into memory."""
         return Arrays(
-            np.load(self.folder / f"{part}_matrix.npy", mmap_mode="r"), np.load(self.folder / f"{part}_labels.npy")
+            np.load(self.folder / f"{part}_matrix.npy", mmap_mode="r"),
+            np.load(self.folder / f"{part}_labels.npy"),
+            np.load(self.folder / f"{part}_groups.npy"),
         )
 
 
@@ -72,17 +81,33 @@ def prepare_set(services: Services, view: str, folder: Path) -> PreparedSet:
     with connect(services.clean_url) as clean:
         train = read_clean(clean, view)
         validation = read_clean(clean, "validation_clean")
-    encoder = fit_encoder(train)
+    encoder, arrays = encode_set(train)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    arrays = to_arrays(encoder, train)
     _save(folder, "train", arrays)
     _save(folder, "validation", to_arrays(encoder, validation))
-    return PreparedSet(folder, encoder.model_dump_json(), train.num_rows, _digest(arrays))
+    return PreparedSet(folder, encoder.model_dump_json(), train.num_rows, digest(arrays))
+
+
+def encode_set(train: pa.Table) -> tuple[Encoder, Arrays]:
+    """Fit the encoder of a training set and encode it, its rates cross-fitted over patients.
+
+    Args:
+        train: clean training rows, from ``read_clean``.
+    """
+    labels, groups = label_codes(train), _number_patients(train)
+    encoder = with_rates(fit_encoder(train), train, labels)
+    folds = draw_folds(groups, RATE_FOLDS, seed=1)
+    return encoder, Arrays(encode_training(encoder, train, labels, folds), labels, groups)
 
 
 def to_arrays(encoder: Encoder, clean: pa.Table) -> Arrays:
-    """Encode the features and the label of clean rows."""
-    return Arrays(encode_columns(encoder, clean), label_codes(clean))
+    """Encode the features and the label of clean rows that the encoder has not seen, and number their patients."""
+    return Arrays(encode_columns(encoder, clean), label_codes(clean), _number_patients(clean))
+
+
+def _number_patients(clean: pa.Table) -> npt.NDArray[np.int32]:
+    _, groups = np.unique(clean.column(PATIENT_NBR).to_numpy(), return_inverse=True)
+    return groups.astype(np.int32)
 
 
 def label_codes(clean: pa.Table) -> npt.NDArray[np.int8]:
@@ -95,9 +120,11 @@ def label_codes(clean: pa.Table) -> npt.NDArray[np.int8]:
 def _save(folder: Path, part: str, arrays: Arrays) -> None:
     np.save(folder / f"{part}_matrix.npy", arrays.matrix)
     np.save(folder / f"{part}_labels.npy", arrays.labels)
+    np.save(folder / f"{part}_groups.npy", arrays.groups)
 
 
-def _digest(arrays: Arrays) -> str:
-    digest = hashlib.blake2b(arrays.matrix.data, digest_size=16)
-    digest.update(arrays.labels.data)
-    return digest.hexdigest()
+def digest(arrays: Arrays) -> str:
+    """Tell sets apart: 32 hexadecimal digits of their numbers and labels."""
+    found = hashlib.blake2b(arrays.matrix.data, digest_size=16)
+    found.update(arrays.labels.data)
+    return found.hexdigest()

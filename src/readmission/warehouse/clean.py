@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 
 from readmission.features.columns import ARROW_TYPES, clean_columns
 from readmission.features.rules import FEATURE_TYPES
-from readmission.schema import ENCOUNTER_ID, LABEL_COLUMN, PATIENT_NBR, RECORD_COLUMNS
+from readmission.schema import ENCOUNTER_ID, EXPIRED_DISCHARGES, LABEL_COLUMN, PATIENT_NBR, RECORD_COLUMNS
 from readmission.services import Services
 from readmission.warehouse.builds import build_schema
 from readmission.warehouse.connection import connect, statement
@@ -55,6 +55,7 @@ def clean_table(
     source: str,
     target: str,
     batch_id: int | None,
+    exclude_expired: bool = False,
 ) -> int:
     """Clean one raw table of a build into a clean table of the same build, streaming.
 
@@ -64,14 +65,21 @@ def clean_table(
         source: name of the raw table.
         target: name of the clean table.
         batch_id: of the rows; None outside training.
+        exclude_expired: leave out encounters that ended in death or hospice.
 
     Returns:
         rows cleaned.
     """
     tables = read_pages(raw, sql.Identifier(build_schema(execution), source), _RAW_TYPES)
     names = [*_KEYS, "batch_id", *FEATURE_TYPES, LABEL_COLUMN]
-    blocks = (to_csv(_clean_rows(rows, batch_id)) for rows in tables)
+    kept = (_survivors(rows) if exclude_expired else rows for rows in tables)
+    blocks = (to_csv(_clean_rows(rows, batch_id)) for rows in kept if rows.num_rows)
     return copy_in(clean, sql.Identifier(build_schema(execution), target), names, blocks)
+
+
+def _survivors(raw: pa.Table) -> pa.Table:
+    discharge = raw.column("discharge_disposition_id").cast(pa.string())
+    return raw.filter(pc.invert(pc.is_in(discharge, pa.array(EXPIRED_DISCHARGES))))
 
 
 def _clean_rows(raw: pa.Table, batch_id: int | None) -> pa.Table:
@@ -98,7 +106,7 @@ def create_clean_views(connection: Connection[TupleRow], execution: str, batches
 
 
 def read_clean(connection: Connection[TupleRow], name: str, schema: str = "public") -> pa.Table:
-    """Read features and label of a clean table or view, ordered by ``row_id``.
+    """Read patient, features and label of a clean table or view, ordered by ``row_id``.
 
     Args:
         connection: to the clean database.
@@ -106,9 +114,11 @@ def read_clean(connection: Connection[TupleRow], name: str, schema: str = "publi
         schema: ``public``, or that of a build.
 
     Returns:
-        n rows; the columns of ``rules.FEATURE_TYPES`` (text dictionary-encoded) and ``readmitted``.
+        n rows; ``patient_nbr`` (to keep a patient together, never a feature), the columns of ``rules.FEATURE_TYPES``
+        (text dictionary-encoded) and ``readmitted``.
     """
     types = {
+        PATIENT_NBR: pa.int64(),
         **{name: _read_type(dtype) for name, dtype in FEATURE_TYPES.items()},
         LABEL_COLUMN: pa.dictionary(pa.int32(), pa.string()),
     }
@@ -139,13 +149,14 @@ def cumulative_views(connection: Connection[TupleRow]) -> list[str]:
     return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
 
 
-def clean_build(services: Services, execution: str, batches: int) -> dict[str, int]:
+def clean_build(services: Services, execution: str, batches: int, exclude_expired: bool = False) -> dict[str, int]:
     """Clean every raw table of a build, two at a time.
 
     Args:
         services: where both databases are.
         execution: whose builds.
         batches: number of batch tables.
+        exclude_expired: leave out encounters that ended in death or hospice.
 
     Returns:
         rows by clean table.
@@ -154,15 +165,22 @@ def clean_build(services: Services, execution: str, batches: int) -> dict[str, i
     of_tables: list[dict[str, int | None]] = [batch_tables, {"validation_raw": None}, {"test_raw": None}]
     sources = dict(zip(CLEAN_TABLES, of_tables, strict=True))
     with ThreadPoolExecutor(LANES) as threads:
-        rows = threads.map(lambda target: _clean_into(services, execution, target, sources[target]), sources)
+        rows = threads.map(
+            lambda target: _clean_into(services, execution, target, sources[target], exclude_expired), sources
+        )
         counts = dict(zip(sources, rows, strict=True))
     with connect(services.clean_url) as clean:
         create_clean_views(clean, execution, batches)
     return counts
 
 
-def _clean_into(services: Services, execution: str, target: str, sources: dict[str, int | None]) -> int:
+def _clean_into(
+    services: Services, execution: str, target: str, sources: dict[str, int | None], exclude_expired: bool
+) -> int:
     """Clean raw tables into one clean table; answer its rows."""
     with connect(services.raw_url) as raw, connect(services.clean_url) as clean:
         create_clean_table(clean, execution, target)
-        return sum(clean_table(raw, clean, execution, source, target, batch) for source, batch in sources.items())
+        return sum(
+            clean_table(raw, clean, execution, source, target, batch, exclude_expired)
+            for source, batch in sources.items()
+        )

@@ -158,6 +158,16 @@ def log_promotion(connection: Connection[TupleRow], promotion: Promotion, pendin
     return int(row[0]) if row else 0
 
 
+def version_before(connection: Connection[TupleRow], model_name: str, version: str) -> str | None:
+    """Name the version that was in production before this one was published or promoted; None where none was."""
+    row = connection.execute(
+        "SELECT from_version FROM promotions WHERE model_name = %s AND to_version = %s"
+        " AND decision IN ('published', 'promoted') ORDER BY id DESC LIMIT 1",
+        [model_name, version],
+    ).fetchone()
+    return str(row[0]) if row and row[0] else None
+
+
 def pending_promotions(connection: Connection[TupleRow]) -> dict[int, Promotion]:
     """List what was begun and not ended, by number, oldest first."""
     cursor = connection.execute(

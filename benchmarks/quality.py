@@ -1,0 +1,233 @@
+"""Measure how good the models are on the real file: ``make bench-quality``. Prints one JSON object as its last line.
+
+For five fresh assignments of patients to parts (seeds 1 to 5), every type is fitted on the training part, its decision
+rule out of fold on the same rows; the best of the four by validation F1 is measured on the test part, which nothing
+was tuned on. Beside it the recipe of the request: scikit-learn's gradient boosting on label-encoded columns, argmax.
+Intervals: patients of the file resampled, each figure the mean over the five seeds on the same resample.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+
+from benchmarks.source import real_file
+from readmission.bundle import Decision
+from readmission.dataset.csvfile import open_batches
+from readmission.dataset.keys import read_keys
+from readmission.dataset.parts import PARTS
+from readmission.dataset.split import UNASSIGNED, assign_parts, gather
+from readmission.features.columns import clean_columns
+from readmission.features.fit import encode_columns
+from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
+from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR, RECORD_COLUMNS
+from readmission.training.decision import fit_decision
+from readmission.training.estimators import SEED, make_estimator
+from readmission.training.fitting import predict_out_of_fold
+from readmission.training.metrics import decide, score
+from readmission.training.model import predict_probabilities
+from readmission.training.prepare import encode_set
+from readmission.training.resampling import draw_weights
+from readmission.training.weighted import FIGURES, WeightedScores
+
+SEEDS = (1, 2, 3, 4, 5)
+REQUESTED = "requested"
+WEIGHTED, MACRO = Aim(objective="weighted_f1"), Aim(objective="macro_f1")
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one type answers on one seed's test part.
+
+    Attributes:
+        val_f1: weighted F1 on validation, to select by.
+        probabilities: of the test rows, shape (n, 3).
+        weighted, macro: the decision rules.
+    """
+
+    val_f1: float
+    probabilities: Matrix
+    weighted: Decision
+    macro: Decision
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file in memory: raw text, clean columns, labels and patients, in its order."""
+
+    raw: pa.Table
+    clean: pa.Table
+    labels: npt.NDArray[np.int8]
+    patients: npt.NDArray[np.int64]
+
+    def parts(self, seed: int) -> list[npt.NDArray[np.intp]]:
+        """Rows of training, validation and test under a fresh assignment."""
+        groups = gather(self.patients, self.labels, len(LABELS))
+        parts = assign_parts(groups, np.full(len(groups.keys), UNASSIGNED, np.int8), seed)[groups.of_row]
+        return [np.flatnonzero(parts == place) for place in range(len(PARTS))]
+
+
+def load(path: Path) -> Source:
+    """Read and clean the file."""
+    keys = read_keys(path)
+    raw = pa.Table.from_batches(list(open_batches(path))).unify_dictionaries().combine_chunks()
+    clean = clean_columns(raw).append_column(LABEL_COLUMN, raw.column(LABEL_COLUMN))
+    clean = clean.append_column(PATIENT_NBR, pa.array(keys.patient_nbr)).unify_dictionaries().combine_chunks()
+    return Source(raw, clean, keys.labels, keys.patient_nbr)
+
+
+def answer(source: Source, seed: int, model_type: str) -> Answers:
+    """Fit one type and answer the test part."""
+    train, validation, test = source.parts(seed)
+    if model_type == REQUESTED:
+        return _answer_requested(source, train, validation, test)
+    encoder, arrays = encode_set(source.clean.take(pa.array(train)))
+    make = partial(make_estimator, model_type, encoder)
+    out_of_fold = predict_out_of_fold(arrays, make)
+    weighted, macro = (fit_decision(arrays.labels, out_of_fold, aim) for aim in (WEIGHTED, MACRO))
+    estimator = make().fit(arrays.matrix, arrays.labels)
+    held_out = [
+        predict_probabilities(estimator, encode_columns(encoder, source.clean.take(pa.array(part))))
+        for part in (validation, test)
+    ]
+    val_f1 = score(source.labels[validation], held_out[0], weighted)["f1_score"]
+    return Answers(val_f1, held_out[1], weighted, macro)
+
+
+def _answer_requested(source: Source, *parts: npt.NDArray[np.intp]) -> Answers:
+    """The request's recipe: every text label-encoded, all scaled, boosted trees, the likeliest class."""
+    columns = []
+    for column in RECORD_COLUMNS:
+        values = np.array(source.raw.column(column.name).cast(pa.string()).to_pylist(), object)
+        if column.is_number:
+            columns.append(values.astype(float))
+        else:
+            columns.append(OrdinalEncoder().fit_transform(values.reshape(-1, 1)).ravel())
+    matrix = np.stack(columns, axis=1)
+    train, validation, test = parts
+    scaler = StandardScaler().fit(matrix[train])
+    boosting = GradientBoostingClassifier(n_estimators=100, max_depth=5, random_state=SEED)
+    boosting.fit(scaler.transform(matrix[train]), source.labels[train])
+    held_out = [boosting.predict_proba(scaler.transform(matrix[part])) for part in (validation, test)]
+    val_f1 = score(source.labels[validation], held_out[0], Decision())["f1_score"]
+    return Answers(val_f1, held_out[1], Decision(), Decision())
+
+
+_SOURCE: list[Source] = []
+"""Inherited by the forked processes."""
+
+
+def _work(task: tuple[int, str]) -> tuple[tuple[int, str], Answers, float]:
+    started = time.perf_counter()
+    return task, answer(_SOURCE[0], *task), time.perf_counter() - started
+
+
+def answer_all(source: Source, workers: int) -> dict[tuple[int, str], Answers]:
+    """Answer for every seed and type, the longest fits first."""
+    _SOURCE[:] = [source]
+    types = (REQUESTED, *CHALLENGERS, "random_forest", "logistic_regression", "gradient_boosting", "decision_tree")
+    tasks = [(seed, name) for name in types for seed in SEEDS]
+    found = {}
+    with ProcessPoolExecutor(workers) as pool:  # forked: nothing is copied
+        for number, (task, answers, seconds) in enumerate(pool.map(_work, tasks), 1):
+            found[task] = answers
+            line = f"{number}/{len(tasks)} seed {task[0]} {task[1]}: {answers.val_f1:.4f} in {seconds:.0f} s"
+            print(line, file=sys.stderr, flush=True)
+    return found
+
+
+def choose(answers: dict[tuple[int, str], Answers], seed: int, types: tuple[str, ...]) -> str:
+    """Choose the type with the best validation F1."""
+    return max(types, key=lambda name: answers[seed, name].val_f1)
+
+
+def figures(source: Source, answers: dict[tuple[int, str], Answers], draws: int) -> dict[str, Matrix]:
+    """Every figure of every resample, the first of them the file as it is; shape (draws + 1,) each."""
+    wanted = {
+        "four": lambda seed: (choose(answers, seed, MODEL_TYPES), "weighted"),
+        "macro": lambda seed: (choose(answers, seed, MODEL_TYPES), "macro"),
+        "all": lambda seed: (choose(answers, seed, (*MODEL_TYPES, *CHALLENGERS)), "weighted"),
+        "all_macro": lambda seed: (choose(answers, seed, (*MODEL_TYPES, *CHALLENGERS)), "macro"),
+        REQUESTED: lambda _: (REQUESTED, "weighted"),
+    }
+    tests = {seed: source.parts(seed)[2] for seed in SEEDS}
+    scorers = {
+        (name, seed): _scorer(source, tests[seed], answers[seed, which(seed)[0]], which(seed)[1])
+        for name, which in wanted.items()
+        for seed in SEEDS
+    }
+    resamples = [np.ones(len(source.labels)), *draw_weights(source.patients, draws)]
+    return {
+        name: np.array(
+            [np.mean([scorers[name, seed].figures(w[tests[seed]]) for seed in SEEDS], axis=0) for w in resamples]
+        )
+        for name in wanted
+    }
+
+
+def _scorer(source: Source, test: npt.NDArray[np.intp], answers: Answers, rule: str) -> WeightedScores:
+    decision: Decision = getattr(answers, rule)
+    return WeightedScores(source.labels[test], answers.probabilities, decide(answers.probabilities, decision))
+
+
+def report(found: dict[str, Matrix]) -> dict[str, dict[str, float]]:
+    """Put names and intervals to the figures."""
+
+    def column(name: str, figure: str) -> Matrix:
+        return found[name][:, FIGURES.index(figure)]
+
+    requested = column(REQUESTED, "f1_score")
+    named = {
+        "weighted_f1": column("four", "f1_score"),
+        "weighted_f1_gain": column("four", "f1_score") - requested,
+        "weighted_f1_challengers": column("all", "f1_score"),
+        "weighted_f1_challengers_gain": column("all", "f1_score") - requested,
+        "macro_f1": column("macro", "f1_macro"),
+        "macro_f1_challengers": column("all_macro", "f1_macro"),
+        "roc_auc_ovr": column("four", "roc_auc_macro"),
+        "roc_auc_ovr_challengers": column("all", "roc_auc_macro"),
+        "lt30_roc_auc": column("four", "lt30_roc_auc"),
+        "lt30_roc_auc_challengers": column("all", "lt30_roc_auc"),
+        "lt30_pr_auc": column("four", "lt30_pr_auc"),
+        "lt30_ece": column("four", "lt30_ece"),
+        "requested_weighted_f1": requested,
+    }
+    return {name: _shown(values) for name, values in named.items()}
+
+
+def _shown(values: Matrix) -> dict[str, float]:
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return {"mean": round(float(values[0]), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--draws", type=int, default=500)
+    options = parser.parse_args()
+    started = time.perf_counter()
+    source = load(real_file())
+    answers = answer_all(source, os.cpu_count() or 1)
+    result: dict[str, object] = {**report(figures(source, answers, options.draws))}
+    result["chosen"] = {seed: choose(answers, seed, (*MODEL_TYPES, *CHALLENGERS)) for seed in SEEDS}
+    result["minutes"] = round((time.perf_counter() - started) / 60, 1)
+    result["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Rates: for categories of many levels, how often each outcome followed (target encoding; Micci-Barreca 2001).
+
+A row of training must not see its own outcome in its features, or every rare level looks like an oracle: training rows
+are encoded by the rates of the other folds, all other rows by those of the whole training set (cross-fitting; measured
+on the real file it is worth 0.005 in the ROC-AUC of ``<30``, and without it half of the gain of rates is lost).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from readmission.features.encoder import CategoryFeature, Encoder, RateFeature
+from readmission.features.fit import encode_columns
+from readmission.features.rules import FEATURE_TYPES
+from readmission.schema import LABELS
+
+MIN_LEVELS = 9
+"""A category with fewer levels is told apart by a few splits anyway."""
+
+MIN_COUNT = 10
+"""Rows that a level needs to have a rate of its own."""
+
+STRENGTH = 50.0
+"""How many rows of the overall rate are mixed into each level's."""
+
+OUTCOMES = {">30": "gt30", "<30": "lt30"}
+"""The outcomes that have rates, and their names within names."""
+
+DIGITS = 4
+"""Decimals of a rate."""
+
+Labels = npt.NDArray[np.int8]
+Folds = npt.NDArray[np.int8]
+
+
+def with_rates(encoder: Encoder, clean: pa.Table, labels: Labels) -> Encoder:
+    """Add the rates of the training rows to an encoder; columns of so many levels that no split helps are rates alone.
+
+    Args:
+        encoder: from ``fit.fit_encoder`` on the same rows.
+        clean: training rows, n of them.
+        labels: their outcomes, position in LABELS, shape (n,).
+    """
+    rates: list[RateFeature] = []
+    for name in _many_levels(encoder):
+        levels, place = _levels(clean.column(name))
+        rates += _fit(name, levels, place, labels)
+    plain = [feature for feature in encoder.features if feature.name not in RATES_ALONE]
+    return Encoder(features=(*plain, *rates))
+
+
+RATES_ALONE = tuple(name for name in FEATURE_TYPES if name.endswith("_category"))
+"""Hundreds of levels: as positions they are noise, and logistic regression would make a column of each."""
+
+
+def encode_training(encoder: Encoder, clean: pa.Table, labels: Labels, folds: Folds) -> npt.NDArray[np.float32]:
+    """Encode the rows that the encoder was fitted on, each rate by the outcomes of the other folds.
+
+    Args:
+        encoder: from ``with_rates``.
+        clean, labels: the training rows, n of them.
+        folds: fold of each row, from 0; a patient is in one fold; shape (n,).
+
+    Returns:
+        float32, shape (n, features), C order.
+    """
+    matrix = encode_columns(encoder, clean)
+    for position, feature in enumerate(encoder.features):
+        if isinstance(feature, RateFeature):
+            matrix[:, position] = _cross_fit(feature, clean.column(feature.source), labels, folds)
+    return matrix
+
+
+def _many_levels(encoder: Encoder) -> Iterator[str]:
+    for feature in encoder.features:
+        if isinstance(feature, CategoryFeature) and len(feature.levels) >= MIN_LEVELS:
+            yield feature.name
+
+
+def _levels(column: pa.ChunkedArray) -> tuple[list[str | None], npt.NDArray[np.int32]]:
+    """Levels (None is missing, the last) and the place of each row's among them, shape (n,)."""
+    texts = column.cast(pa.string()).combine_chunks()
+    levels = pa.array(sorted(level for level in pc.unique(texts).to_pylist() if level is not None), pa.string())
+    place = pc.fill_null(pc.index_in(texts, levels, skip_nulls=True), len(levels))
+    return [*levels.to_pylist(), None], np.asarray(place, np.int32)
+
+
+def _fit(name: str, levels: list[str | None], place: npt.NDArray[np.int32], labels: Labels) -> Iterator[RateFeature]:
+    counts = np.bincount(place, minlength=len(levels))
+    kept = np.flatnonzero(counts >= MIN_COUNT)
+    for outcome in OUTCOMES:
+        hits = labels == LABELS.index(outcome)
+        rates = _smooth(np.bincount(place, hits, len(levels)).astype(float), counts, float(hits.mean()))
+        yield RateFeature(
+            name=f"{name}_{OUTCOMES[outcome]}_rate",
+            source=name,
+            outcome=outcome,
+            levels=tuple(levels[number] for number in kept),
+            rates=tuple(np.round(rates[kept], DIGITS).tolist()),
+            other=round(float(hits.mean()), DIGITS),
+        )
+
+
+def _smooth(
+    hits: npt.NDArray[np.float64], counts: npt.NDArray[np.float64] | npt.NDArray[np.intp], overall: float
+) -> npt.NDArray[np.float64]:
+    smoothed: npt.NDArray[np.float64] = (hits + STRENGTH * overall) / (counts + STRENGTH)
+    return smoothed
+
+
+def _cross_fit(feature: RateFeature, column: pa.ChunkedArray, labels: Labels, folds: Folds) -> npt.NDArray[np.float32]:
+    levels, place = _levels(column)
+    hits = labels == LABELS.index(feature.outcome)
+    known = np.array([level in feature.codes for level in levels])
+    found = np.empty(len(place), np.float32)
+    for fold in np.unique(folds):
+        own, others = folds == fold, folds != fold
+        overall = float(hits[others].mean()) if others.any() else float(hits.mean())
+        counts = np.bincount(place[others], minlength=len(levels))
+        rates = _smooth(np.bincount(place[others], hits[others], len(levels)).astype(float), counts, overall)
+        found[own] = np.round(np.where(known, rates, overall), DIGITS)[place[own]]
+    return found

@@ -1,0 +1,1 @@
+"""How a model does for whom, and whether it still does."""
