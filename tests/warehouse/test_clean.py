@@ -119,8 +119,10 @@ def test_training_reads_what_the_file_holds_in_its_order(
     raw = pa.Table.from_batches(open_batches(small_csv)).take(pa.array(np.flatnonzero(chosen)))
     with connect(databases.clean_url) as clean:
         table = read_clean(clean, name, SCHEMA)
-    assert table.column_names == [*FEATURE_TYPES, "readmitted"]
-    assert table.drop("readmitted").to_pylist() == clean_columns(raw).to_pylist()
+    assert table.column_names == ["patient_nbr", *FEATURE_TYPES, "readmitted"]
+    assert table.drop(["patient_nbr", "readmitted"]).to_pylist() == clean_columns(raw).to_pylist()
+    patients = raw["patient_nbr"].cast(pa.string()).to_pylist()
+    assert [str(number) for number in table["patient_nbr"].to_pylist()] == patients
     assert table["readmitted"].to_pylist() == raw["readmitted"].to_pylist()
 
 
@@ -138,7 +140,7 @@ def test_an_empty_table_can_be_read(databases: Services, cleaned: Assignment) ->
         clean.execute("DELETE FROM build_small.validation_clean")
         table = read_clean(clean, "validation_clean", SCHEMA)
         clean.rollback()
-    assert (table.num_rows, table.num_columns) == (0, len(FEATURE_TYPES) + 1)
+    assert (table.num_rows, table.num_columns) == (0, len(FEATURE_TYPES) + 2)
 
 
 def test_rows_are_counted(databases: Services, cleaned: Assignment) -> None:

@@ -1,8 +1,8 @@
 """Rates: for categories of many levels, how often each outcome followed (target encoding; Micci-Barreca 2001).
 
 A row of training must not see its own outcome in its features, or every rare level looks like an oracle: training rows
-are encoded by the rates of the other folds, all other rows by those of the whole training set (cross-fitting; measured
-on the real file it is worth 0.005 in the ROC-AUC of ``<30``, and without it half of the gain of rates is lost).
+are encoded by the rates of the other folds, all other rows by those of the whole training set. Measured on the real
+file over three seeds, this cross-fitting lifts the ROC-AUC of ``<30`` from 0.679 to 0.684.
 """
 
 from collections.abc import Iterator
