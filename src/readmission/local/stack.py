@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -73,13 +73,12 @@ class LocalStack:
         prepare_home(self._settings)
         left_behind = self._lock.acquire()
         self._old_handler = signal.signal(signal.SIGTERM, _interrupt)
-        try:
+        with ExitStack() as undo:  # whatever ends the start, also Ctrl-C, stops what it had started
+            undo.callback(self.stop)
             services = self._services(ensure_credentials(self._settings))
             _check_ports(services, _LEFTOVER_SECONDS if left_behind else 0.0)
             self._start_services(services)
-        except BaseException:
-            self.stop()
-            raise
+            undo.pop_all()
 
     def stop(self) -> None:
         """Stop what runs, in reverse order, and give the state folder back."""
