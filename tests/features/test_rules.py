@@ -41,9 +41,17 @@ def test_each_known_code_that_says_something_has_a_group() -> None:
         ("discharge_disposition_id", DISCHARGE_GROUPS),
         ("admission_source_id", ADMISSION_SOURCE_GROUPS),
     ):
-        assert set(BY_NAME[name].levels) - groups.keys() <= UNKNOWN_CODES[name] | {"16", "27", "30"}
+        unlisted = {"16"} if name == "admission_source_id" else set()  # the source's list of codes skips it
+        assert set(BY_NAME[name].levels) - groups.keys() == UNKNOWN_CODES[name] | unlisted
         assert not groups.keys() & UNKNOWN_CODES[name]
         assert groups.keys() <= set(BY_NAME[name].levels)
+
+
+def test_codes_are_with_those_of_their_meaning() -> None:
+    """By IDs_mapping.csv of the source: 16 and 17 are outpatient services, 30 is another institution, not home."""
+    assert {code for code, group in DISCHARGE_GROUPS.items() if group == "outpatient"} == {"12", "16", "17"}
+    assert {code for code, group in DISCHARGE_GROUPS.items() if group == "home"} == {"1"}
+    assert DISCHARGE_GROUPS["30"] == "hospital"
 
 
 def test_the_dead_and_dying_are_those_that_may_be_left_out() -> None:

@@ -125,13 +125,13 @@ def _groups(**codes: str) -> dict[str, str]:
 
 
 DISCHARGE_GROUPS = _groups(
-    home="1 30",
+    home="1",
     home_care="6 8",
-    hospital="2 5 9 10 16 17 23 27 28 29",
+    hospital="2 5 9 10 23 27 28 29 30",
     nursing="3 4 15 24",
     rehabilitation="22",
     against_advice="7",
-    outpatient="12",
+    outpatient="12 16 17",
     died="11 19 20 21",
     hospice="13 14",
 )
