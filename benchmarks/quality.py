@@ -1,8 +1,8 @@
 """Measure how good the models are on the real file: ``make bench-quality``. Prints one JSON object as its last line.
 
 For five fresh assignments of patients to parts (seeds 1 to 5), every type is fitted on the training part, its decision
-rule out of fold on the same rows; the best of the four by validation F1 is measured on the test part, which nothing
-was tuned on. Beside it the recipe of the request: scikit-learn's gradient boosting on label-encoded columns, argmax.
+rule out of fold on the same rows; the best of the four by validation F1 is measured on the test part, which no fit,
+rule or choice within a run sees (docs/benchmarks.md tells what development saw). Beside it the recipe of the request: scikit-learn's gradient boosting on label-encoded columns, argmax.
 Intervals: patients of the file resampled, each figure the mean over the five seeds on the same resample.
 """
 
