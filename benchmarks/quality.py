@@ -3,8 +3,8 @@
 For five fresh assignments of patients to parts (seeds 1 to 5), every type is fitted on the training part, its decision
 rule out of fold on the same rows; the best of the four by validation F1 is measured on the test part, which no fit,
 rule or choice within a run sees (docs/benchmarks.md tells what development saw). Beside it the recipe of the request:
-scikit-learn's gradient boosting on label-encoded columns, argmax. Intervals: patients of the file resampled, each figure
-the mean over the five seeds on the same resample.
+scikit-learn's gradient boosting on label-encoded columns, argmax. Intervals: patients of the file resampled; each
+figure is the mean over the five seeds on the same resample.
 """
 
 import argparse
