@@ -38,7 +38,7 @@ format: $(VENV)/dev.stamp ## rewrite the source in house style
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench-pipeline: $(VENV)/run.stamp ## measure the pipeline against bare fits (two hours)
+bench-pipeline: $(VENV)/run.stamp ## measure the pipeline against bare fits (an hour and a half)
 	@$(BIN)/python -m benchmarks.pipeline
 
 bench-quality: $(VENV)/run.stamp ## measure the models against the requested recipe (a quarter of an hour)

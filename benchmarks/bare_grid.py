@@ -1,7 +1,8 @@
 """The baseline of the pipeline's overhead: the same fits, predictions and metrics on arrays in memory, nothing else.
 
 No database, no MLflow, no files: the arrays are made once, processes are forked so that they share them, the longest
-fits go first. With ``--boosting sklearn`` the boosted trees are scikit-learn's, everything else stays.
+fits go first. With ``--boosting sklearn`` the boosted trees are scikit-learn's, everything else stays; they see each
+training row once only, which is half the work of ours.
 
     python -m benchmarks.bare_grid CSV --batches 7 --workers 2 --threads 1 [--boosting sklearn]
 """
@@ -29,7 +30,7 @@ from readmission.results import MODEL_TYPES, Aim
 from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR
 from readmission.training.decision import fit_decision
 from readmission.training.estimators import RELATIVE_COST, SEED, make_estimator
-from readmission.training.fitting import measure, predict_out_of_fold
+from readmission.training.fitting import fit_rows, measure, predict_out_of_fold
 from readmission.training.metrics import score
 from readmission.training.prepare import Arrays, encode_set, to_arrays
 
@@ -72,10 +73,10 @@ def fit_one(sets: list[Set], boosting: str, threads: int, task: tuple[int, str])
         return make_estimator(model_type, encoder, threads)
 
     with threadpool_limits(threads):
-        out_of_fold = predict_out_of_fold(train, make)
-        decision = fit_decision(train.labels, out_of_fold, Aim())
-        score(train.labels, out_of_fold, decision)
-        estimator = make().fit(train.matrix, train.labels)
+        truth, out_of_fold = predict_out_of_fold(train, make)
+        decision = fit_decision(truth, out_of_fold, Aim())
+        score(truth, out_of_fold, decision)
+        estimator = fit_rows(make(), train)
         measure(estimator, train, decision, "train_")
         return measure(estimator, validation, decision, "val_")["val_f1_score"]
 

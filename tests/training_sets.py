@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
 from readmission.schema import COLUMN_NAMES, LABEL_COLUMN, PATIENT_NBR
-from readmission.training.prepare import Arrays, PreparedSet, encode_set, to_arrays
+from readmission.training.prepare import Arrays, PreparedSet, encode_set, save_arrays, to_arrays
 
 
 def read_raw(path: Path, rows: slice = slice(None)) -> pd.DataFrame:
@@ -43,8 +42,6 @@ def make_set(raw_train: pd.DataFrame, raw_validation: pd.DataFrame, folder: Path
     parts = {"train": train, "validation": to_arrays(encoder, clean(raw_validation))}
     folder.mkdir(parents=True, exist_ok=True)
     for part, arrays in parts.items():
-        np.save(folder / f"{part}_matrix.npy", arrays.matrix)
-        np.save(folder / f"{part}_labels.npy", arrays.labels)
-        np.save(folder / f"{part}_groups.npy", arrays.groups)
+        save_arrays(folder, part, arrays)
     prepared = PreparedSet(folder, encoder.model_dump_json(), len(raw_train), "0" * 32)
     return SmallSet(raw_train, raw_validation, encoder, parts["train"], parts["validation"], prepared)

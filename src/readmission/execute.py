@@ -3,19 +3,16 @@
 The heavy modules are imported inside the functions: meanwhile the training processes, started before, load theirs.
 """
 
-import httpx
 from pydantic import BaseModel
 
 from readmission.context import Context, Report, new_execution
-from readmission.errors import ServiceDownError
+from readmission.registry.probe import require_mlflow
 from readmission.results import Options, Summary
 from readmission.services import Services
 from readmission.settings import Settings
 from readmission.warehouse import platform
 from readmission.warehouse.connection import connect
 from readmission.workers import worker_pool
-
-_PROBE_SECONDS = 10.0
 
 
 def execute(context: Context, options: Options, fallback: bool = False) -> Summary:
@@ -30,22 +27,13 @@ def execute(context: Context, options: Options, fallback: bool = False) -> Summa
         ReadmissionError: with one line for people; the previous tables and model stay as they were.
     """
     platform.create_tables(context.services.platform_url)  # says at once when the database is down
-    _require_mlflow(context.services)
+    # At once: its turn comes after the new tables have replaced the old.
+    require_mlflow(context.services)
     with worker_pool(context.settings.workers) as pool:
         from readmission.runner import Run, pipeline_lock, run_pipeline
 
         with pipeline_lock(context):
             return run_pipeline(Run(context, options, pool, fallback))
-
-
-def _require_mlflow(services: Services) -> None:
-    """Say at once when MLflow or its database is down: its turn comes after the new tables have replaced the old."""
-    url = f"{services.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
-    try:
-        httpx.get(url, timeout=_PROBE_SECONDS).raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = str(error).splitlines()[0]
-        raise ServiceDownError(f"MLflow at {services.mlflow_url}: {reason}; see `readmission doctor`") from error
 
 
 def begin_execution(settings: Settings, services: Services, options: Options, report: Report) -> BaseModel:

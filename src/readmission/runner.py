@@ -19,6 +19,7 @@ from readmission.errors import ReadmissionError
 from readmission.grid import pool_errors
 from readmission.registry.card import log_card
 from readmission.registry.client import make_client, mlflow_errors
+from readmission.registry.probe import require_mlflow
 from readmission.registry.promotion import finish_promotions
 from readmission.registry.report import log_report
 from readmission.registry.tracking import end_parent, fail_runs
@@ -195,6 +196,7 @@ def draw_report(run: Run) -> None:
 def _end_failed(run: Run) -> None:
     """Say in MLflow too that the run failed, if it got as far as MLflow and that still answers."""
     with suppress(ReadmissionError), mlflow_errors(run.context.services):
+        require_mlflow(run.context.services)
         fail_runs(make_client(run.context.services), run.context.settings.experiment, run.context.execution)
 
 

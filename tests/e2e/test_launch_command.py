@@ -2,7 +2,11 @@
 
 import contextlib
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +24,10 @@ from readmission.settings import Settings
 COMMAND = ("run", "--data", "synthetic:3000", "--batches", "2", "--models", "decision_tree,gradient_boosting")
 EXAMPLE = {column.name: int(column.example) if column.is_number else column.example for column in RECORD_COLUMNS}
 BODY = {"features": EXAMPLE}
+REPOSITORY = Path(__file__).resolve().parents[2]
+TYPED = ("Ask it", "Look into the databases")
+"""Headings of the README whose commands are typed while everything runs."""
+
 LAST_LINE = "Ctrl-C stops everything."
 
 
@@ -33,6 +41,7 @@ class Story:
     model_info: dict[str, Any] = field(default_factory=dict)
     survivors: list[list[psutil.Process]] = field(default_factory=list)
     mlflow_was_up: bool = True
+    typed: dict[str, Outcome] = field(default_factory=dict)
     second: Outcome | None = None
     rival: Outcome | None = None
 
@@ -47,6 +56,18 @@ def predict(settings: Settings) -> dict[str, Any] | None:
         answer = httpx.post(url(settings, "/predict"), json=BODY, trust_env=False, timeout=30)
         return dict(answer.json()) if answer.status_code == httpx.codes.OK else None
     return None
+
+
+def type_block(cli: CommandLine, heading: str) -> Outcome:
+    """Type the first block of commands below a heading of the README, with this stack's port and this environment."""
+    text = (REPOSITORY / "README.md").read_text()
+    block = re.search(rf"^## {re.escape(heading)}$.*?^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert block is not None
+    script = block[1].replace("127.0.0.1:8000", f"127.0.0.1:{cli.settings.api_port}")
+    script = script.replace("source .venv/bin/activate\n", "")
+    environment = {**cli.environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-euc", script], env=environment, capture_output=True, text=True, timeout=120)
+    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def listens(port: int) -> bool:
@@ -74,6 +95,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, new_settings: Callable[..., 
         story.answers.append(predict(settings) or {})
         story.model_info = httpx.get(url(settings, "/model-info"), trust_env=False).json()
         story.rival = cli.run("stack")
+        story.typed = {name: type_block(cli, name) for name in TYPED}
         story.first = with_lines(running, end(story, running))
     with cli.start(*COMMAND) as running:
         assert eventually(lambda: predict(settings) is not None, 60)
@@ -149,6 +171,19 @@ def test_ctrl_c_ends_it_in_order(story: Story) -> None:
         assert outcome.code == 0
         assert "Traceback" not in outcome.stdout + outcome.stderr
     assert not any(listens(port) for port in (story.settings.api_port, story.settings.postgres_port))
+
+
+@pytest.mark.parametrize("heading", TYPED)
+def test_the_readmes_commands_work(story: Story, heading: str) -> None:
+    assert story.typed[heading].code == 0, story.typed[heading].stderr
+
+
+def test_the_readmes_commands_show_what_is_there(story: Story) -> None:
+    answer = json.loads(story.typed["Ask it"].stdout)
+    assert answer["readmission_prediction"] in LABELS
+    tables = story.typed["Look into the databases"].stdout
+    for shown in ("train | ", "validation | ", "| published |"):
+        assert shown.replace(" ", "") in tables.replace(" ", ""), tables
 
 
 def test_a_second_owner_is_told_who_runs(story: Story) -> None:

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 
+from readmission.features.encoder import RateFeature
 from readmission.features.fit import encode_columns
 from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
 from readmission.schema import IDENTIFIERS, LABELS, RECORD_COLUMNS
-from readmission.training.fitting import Fit, fit
+from readmission.training.fitting import Fit, fit, fit_rows, predict_out_of_fold
+from readmission.training.folds import FOLDS
 from readmission.training.linear import linear_terms
 from readmission.training.metrics import decide, score
 from readmission.training.model import FittedModel, predict_probabilities
@@ -153,3 +156,58 @@ def test_a_model_carries_all_that_it_needs(fits: dict[str, Fit], small_set: Smal
     copy = FittedModel(original.encoder_json, original.estimator, original.decision_json)
     matrix = encode_columns(copy.encoder, clean(small_set.raw_validation))
     np.testing.assert_array_equal(copy.predict_matrix(matrix), original.predict_proba(small_set.raw_validation))
+
+
+class Recorder:
+    """Stands for an estimator; remembers the rows that it was given."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def fit(self, matrix: np.ndarray, labels: np.ndarray) -> "Recorder":
+        assert len(matrix) == len(labels)
+        self.rows = len(matrix)
+        return self
+
+    def predict_proba(self, matrix: np.ndarray) -> np.ndarray:
+        return np.full((len(matrix), 3), 1 / 3)
+
+
+class RecorderOfTrees(Recorder, LGBMClassifier):  # type: ignore[misc]  # LightGBM's has no types
+    """The same, of the kind that sees rows twice."""
+
+
+def test_boosted_trees_see_every_row_under_both_draws(small_set: SmallSet) -> None:
+    n_rows = len(small_set.train.labels)
+    assert fit_rows(RecorderOfTrees(), small_set.train).rows == 2 * n_rows
+    assert fit_rows(Recorder(), small_set.train).rows == n_rows
+    chosen = np.arange(n_rows) < 100
+    assert fit_rows(RecorderOfTrees(), small_set.train, chosen).rows == 200
+
+
+def test_only_the_rates_are_drawn_again(small_set: SmallSet) -> None:
+    train = small_set.train
+    assert train.redrawn is not None
+    differ = (train.matrix != train.redrawn).any(axis=0)
+    rates = [isinstance(feature, RateFeature) for feature in small_set.encoder.features]
+    assert any(differ)
+    assert not (differ & ~np.array(rates)).any()
+    assert small_set.validation.redrawn is None
+
+
+def test_every_row_is_answered_out_of_fold_unless_fewer_are_enough(small_set: SmallSet) -> None:
+    train = small_set.train
+    made: list[Recorder] = []
+
+    def make() -> Recorder:
+        made.append(Recorder())
+        return made[-1]
+
+    truth, answers = predict_out_of_fold(train, make)
+    assert sorted(truth) == sorted(train.labels)
+    assert answers.shape == (len(train.labels), len(LABELS))
+    assert sum(recorder.rows for recorder in made) == (FOLDS - 1) * len(train.labels)
+    made.clear()
+    truth, answers = predict_out_of_fold(train, make, enough=100)
+    assert len(made) == 1
+    assert len(truth) == len(answers) == len(train.labels) - made[0].rows >= 100

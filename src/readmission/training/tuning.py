@@ -36,8 +36,8 @@ def search(arrays: Arrays, encoder: Encoder, digest: str, minutes: float, thread
 
     def judge(trial: optuna.Trial) -> float:
         params = _suggest(trial)
-        answers = predict_out_of_fold(arrays, lambda: make_tuned(encoder, threads, params))
-        return float(log_loss(arrays.labels, answers, labels=list(range(len(LABELS)))))
+        truth, answers = predict_out_of_fold(arrays, lambda: make_tuned(encoder, threads, params))
+        return float(log_loss(truth, answers, labels=list(range(len(LABELS)))))
 
     for number in count(1):  # the default first, however short the time
         study.optimize(judge, n_trials=1)
@@ -61,9 +61,10 @@ def _suggest(trial: optuna.Trial) -> dict[str, Any]:
         "learning_rate": trial.suggest_float("learning_rate", 0.015, 0.15, log=True),
         "max_depth": trial.suggest_int("max_depth", 3, 8),
         "num_leaves": trial.suggest_int("num_leaves", 7, 63),
+        "max_bin": trial.suggest_int("max_bin", 31, 255, log=True),
         "colsample_bytree": trial.suggest_float("colsample_bytree", 0.15, 1.0),
         "subsample": trial.suggest_float("subsample", 0.5, 1.0),
         "subsample_freq": trial.suggest_int("subsample_freq", 1, 1),
-        "min_child_samples": trial.suggest_int("min_child_samples", 10, 400, log=True),
+        "min_child_samples": trial.suggest_int("min_child_samples", 10, 800, log=True),
         "reg_lambda": trial.suggest_float("reg_lambda", 0.01, 100.0, log=True),
     }
