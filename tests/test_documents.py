@@ -42,7 +42,7 @@ def made(lines: Iterator[str]) -> set[str]:
 
 def called(lines: Iterator[str]) -> set[str]:
     """Commands of ``readmission``, without options and arguments."""
-    found = (re.match(r"readmission((?: [a-z]+)+)", line) for line in lines)
+    found = (re.match(r"readmission((?: [a-z][a-z-]*)+)", line) for line in lines)
     words = [match[1].split() for match in found if match]
     return {" ".join(["readmission", *names[: 2 if names[0] == "pipeline" else 1]]) for names in words}
 

@@ -102,9 +102,13 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, (name, variable) in enumerate(zip(Settings.model_fields, VARIABLES, strict=True)):
         kind = str(Settings.model_fields[name].annotation)
         value = _numbered(number, name) if "int" in kind or "float" in kind else f"{number:064x}"
+        value = "no" if "bool" in kind else value
         monkeypatch.setenv(variable, value)
     for number, (name, value) in enumerate(load_settings().model_dump().items()):
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        if isinstance(value, bool):
+            assert not value
+            continue
         assert text in (_numbered(number, name), str(float(_numbered(number, name))), f"{number:064x}")
 
 

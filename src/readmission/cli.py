@@ -44,6 +44,13 @@ class Database(StrEnum):
     PLATFORM = "platform"
 
 
+class KeyScope(StrEnum):
+    """What a key of the API opens."""
+
+    PREDICT = "predict"
+    ADMIN = "admin"
+
+
 class Stage(StrEnum):
     """The stages, in their order."""
 
@@ -196,6 +203,37 @@ def card(
         html.write_text(fetch_card(settings, services, version, HTML))
     else:
         Console().print(Markdown(fetch_card(settings, services, version)))
+
+
+@app.command()
+def score(
+    source: Annotated[Path, typer.Argument(help="CSV with a header, or .parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV, or .parquet: written anew.")],
+) -> None:
+    """Score a file of any size on the model in production."""
+    settings = load_settings()
+    from readmission.console import progress
+    from readmission.context import Progress
+    from readmission.serving.app import make_store
+    from readmission.serving.score_file import score_file
+
+    scorer = make_store(settings, lambda _: None).load_production()
+    with progress(Console(stderr=True)) as report:
+        rows = score_file(scorer, source, output, lambda done: report(Progress(f"{done:,} rows scored")))
+    typer.echo(f"{rows:,} rows scored on version {scorer.version}: {output}")
+
+
+@app.command("api-key")
+def api_key(
+    name: Annotated[str, typer.Argument(help="Whom it is for; goes into logs.")],
+    scope: Annotated[KeyScope, typer.Option(help="What it opens: admin adds the metrics.")] = KeyScope.PREDICT,
+) -> None:
+    """Make a key of the API: what its owner keeps, and what READMISSION_API_KEYS takes. It is stored nowhere."""
+    from readmission.serving.api_keys import Scope, new_key
+
+    text, key = new_key(name, Scope(scope.value))
+    typer.echo(f"key, for {name}, shown once: {text}")
+    typer.echo(f"entry of READMISSION_API_KEYS: {key.entry}")
 
 
 @pipeline_app.command("run")

@@ -65,6 +65,18 @@ class Settings(BaseSettings):
     gate_min_rows: int = Field(200, ge=1, description="validation rows that a group needs to be judged")
 
     model_poll_seconds: float = Field(5.0, gt=0, description="how often the API looks for a new production model")
+    api_keys: SecretStr | None = Field(
+        None, description="keys that the API accepts, NAME:SCOPE:SHA256 between commas; empty: it asks for none"
+    )
+    rate_limit: float = Field(0.0, ge=0, description="requests per second of one caller of the API; 0: any number")
+    max_concurrency: int = Field(1_000, ge=1, description="requests that an API process answers at once")
+    body_limit: int = Field(1 << 20, ge=1_024, description="bytes of a body that the API reads")
+    batch_rows: int = Field(100_000, ge=1, description="records of one batch of the API")
+    batch_limit: int = Field(64 << 20, ge=1_024, description="bytes of a batch that the API reads")
+    prediction_log: bool = Field(True, description="whether the API keeps its predictions in platform_db")
+    prediction_queue: int = Field(20_000, ge=1, description="predictions that may wait in memory to be kept")
+    prediction_days: int = Field(365, ge=0, description="days after which predictions are deleted; 0: never")
+    spool_mib: int = Field(512, ge=1, description="MiB of predictions that may wait on disk while the database is away")
 
 
 def load_settings(**overrides: object) -> Settings:

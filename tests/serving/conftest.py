@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from faulty_mlflow import FaultyMlflow
 from running_api import NOWHERE, calling, put_on_shelf
 from serving_bundle import MadeBundle, make_bundle
+from starlette.types import ASGIApp
 
 from readmission.serving.app import create_app
 from readmission.settings import Settings
@@ -38,14 +38,14 @@ def mlflow() -> Iterator[FaultyMlflow]:
 
 
 @pytest.fixture(scope="session")
-def served_app(tree_bundle: MadeBundle, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+def served_app(tree_bundle: MadeBundle, tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
     home = tmp_path_factory.mktemp("served")
     put_on_shelf(home, tree_bundle.folder, "7")
     return create_app(Settings(home=home, mlflow_url=NOWHERE, model_poll_seconds=3600))
 
 
 @pytest.fixture(scope="session")
-def client(served_app: FastAPI) -> Iterator[httpx.Client]:
+def client(served_app: ASGIApp) -> Iterator[httpx.Client]:
     """The API with version 7 loaded from disk and MLflow down."""
     with calling(served_app) as client:
         yield client

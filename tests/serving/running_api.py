@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
 from serving_bundle import MODEL_NAME
+from starlette.types import ASGIApp
 
 from readmission.serving.app import SHELF_FOLDER
 from readmission.serving.mlflow_rest import ModelVersion
@@ -33,7 +33,7 @@ def put_on_shelf(home: Path, folder: Path, version: str = "1") -> ModelVersion:
 
 
 @contextlib.contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: ASGIApp) -> Iterator[str]:
     """A real uvicorn on a free port; gives its address."""
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
     # With its protocol named, asyncio turns Nagle's algorithm off; else every answer waits 40 ms.
@@ -51,7 +51,7 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def calling(app: FastAPI) -> Iterator[httpx.Client]:
+def calling(app: ASGIApp) -> Iterator[httpx.Client]:
     """A client of ``serving(app)``."""
     with serving(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
         yield client

@@ -19,6 +19,7 @@ from readmission import bundle
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
 from readmission.features.fit import encode_columns, fit_encoder
+from readmission.registry.explain import explanation
 from readmission.schema import LABELS, MISSING, RECORD_COLUMNS, Column, Kind
 
 MODEL_NAME = "diabetes_readmission_model"
@@ -26,6 +27,7 @@ SHAPES = {
     "decision_tree": lambda: DecisionTreeClassifier(max_depth=6, random_state=3),
     "logistic_regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)),
 }
+EMPTY = np.zeros((0, 0), np.float32)
 DIAGNOSES = ("250.83", "428", "V45", "E909", "786", "414", "38", MISSING)
 
 
@@ -97,8 +99,9 @@ def write_bundle(made: MadeBundle, model_type: str, rows: list[dict[str, str]], 
     (folder / bundle.SELFTEST_FILE).write_text(self_test.model_dump_json())
     described = describe(made.encoder, model_type) | metadata
     (folder / bundle.METADATA_FILE).write_text(bundle.Metadata(**described).model_dump_json())
-    for name in (bundle.EXPLAIN_FILE, bundle.REFERENCE_FILE):
-        (folder / name).write_text("{}")
+    trees = model_type == "decision_tree"
+    (folder / bundle.EXPLAIN_FILE).write_text(json.dumps(explanation(made.estimator, EMPTY) if trees else {}))
+    (folder / bundle.REFERENCE_FILE).write_text("{}")
 
 
 def to_onnx(made: MadeBundle) -> bytes:

@@ -90,7 +90,7 @@ class Encoder(BaseModel):
         Returns:
             one number per feature.
         """
-        return [_encode_value(feature, clean[source_of(feature)]) for feature in self.features]
+        return [encode_value(feature, clean[source_of(feature)]) for feature in self.features]
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -103,7 +103,8 @@ def source_of(feature: Feature) -> str:
     return feature.source if isinstance(feature, RateFeature) else feature.name
 
 
-def _encode_value(feature: Feature, value: CleanValue) -> float:
+def encode_value(feature: Feature, value: CleanValue) -> float:
+    """Turn one clean value into the feature's number."""
     if isinstance(feature, NumberFeature):
         return feature.fill if value is None else float(value)
     return feature.codes.get(value, feature.other)  # type: ignore[arg-type]

@@ -20,13 +20,14 @@ def clean_record(raw: Mapping[str, RawValue]) -> dict[str, CleanValue]:
     Raises:
         ValueError: a count is no whole number.
     """
-    cleaned: dict[str, CleanValue] = {rule.name: rule.clean(_as_text(raw.get(rule.source))) for rule in RULES}
+    cleaned: dict[str, CleanValue] = {rule.name: rule.clean(as_text(raw.get(rule.source))) for rule in RULES}
     for derived in DERIVED:
         cleaned[derived.name] = _derive(derived, cleaned)
     return cleaned
 
 
-def _as_text(value: RawValue) -> str:
+def as_text(value: RawValue) -> str:
+    """Write a raw value as the source does."""
     return MISSING if value is None else str(value)
 
 

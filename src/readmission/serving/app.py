@@ -1,28 +1,40 @@
-"""The application factory: it only wires. Run by ``uvicorn readmission.serving.app:create_app --factory``."""
+"""The application factory: it only wires. Run by ``readmission.local.serve readmission.serving.app:create_app``."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from readmission import __version__
+from readmission.errors import ServiceDownError
+from readmission.services import resolve_services
+from readmission.serving.admission import Gate
+from readmission.serving.api_keys import parse_keys
 from readmission.serving.data_plane import DataPlane
+from readmission.serving.entrance import PREDICT_PATH, Entrance
 from readmission.serving.errors import add_error_handlers
-from readmission.serving.middleware import RequestContext
+from readmission.serving.fast_lane import FastLane
 from readmission.serving.mlflow_rest import MlflowRest
 from readmission.serving.model_store import ModelStore
-from readmission.serving.routes import PREDICT_PATH, PredictionRoutes, StatusRoutes
+from readmission.serving.prediction_log import PredictionLog
+from readmission.serving.prediction_store import PredictionStore
+from readmission.serving.routes import BATCH_PATH, EXPLAIN_PATH, PredictionRoutes, StatusRoutes
+from readmission.serving.scorer import Scorer
 from readmission.serving.shelf import Shelf
+from readmission.serving.spool import Spool
 from readmission.serving.telemetry import Telemetry
 from readmission.settings import Settings, load_settings
 
 SHELF_FOLDER = "serving"
-MEASURED = frozenset({PREDICT_PATH})
+SPOOL_FOLDER = "predictions"
+MEASURED = frozenset({PREDICT_PATH, BATCH_PATH, EXPLAIN_PATH})
+
+_log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> Entrance:
     """Make the prediction API.
 
     Args:
@@ -32,33 +44,52 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         BadInputError: a setting is wrong.
     """
     settings = settings or load_settings()
+    keys = parse_keys(settings.api_keys.get_secret_value() if settings.api_keys else "")
     telemetry = Telemetry()
-    store = _make_store(settings, telemetry)
-    plane = DataPlane(store, telemetry)
+    store = make_store(settings, telemetry.model_changed)
+    keeper = _make_log(settings, telemetry)
+    plane = DataPlane(store, telemetry, keeper)
     # FastAPI's own pages of documentation load their scripts from the internet; a hospital's network has none.
     app = FastAPIOffline(
         title="Readmission prediction",
         description="Predicts whether a diabetes patient returns to hospital: not (NO), within 30 days, or later.",
         version=__version__,
-        lifespan=lambda _: _run(store),
+        lifespan=lambda _: _run(store, keeper),
     )
-    app.include_router(PredictionRoutes(plane).router())
+    app.include_router(PredictionRoutes(plane, settings.batch_rows).router())
     app.include_router(StatusRoutes(plane, telemetry, settings.model_name).router())
-    app.add_middleware(RequestContext, telemetry=telemetry, measured=MEASURED)
     add_error_handlers(app)
-    return app
+    limits = {"": settings.body_limit, BATCH_PATH: settings.batch_limit}
+    gate = Gate(keys, settings.rate_limit, settings.max_concurrency)
+    return Entrance(app, FastLane(plane), gate, telemetry, MEASURED, limits)
 
 
-def _make_store(settings: Settings, telemetry: Telemetry) -> ModelStore:
+def make_store(settings: Settings, on_change: Callable[[Scorer], None]) -> ModelStore:
+    """Make the store of models: MLflow's registry, and versions on disk below the state folder."""
     registry = MlflowRest(settings.mlflow_url or f"http://127.0.0.1:{settings.mlflow_port}")
     shelf = Shelf(settings.home / SHELF_FOLDER)
-    return ModelStore(settings.model_name, registry, shelf, settings.model_poll_seconds, telemetry.model_changed)
+    return ModelStore(settings.model_name, registry, shelf, settings.model_poll_seconds, on_change)
+
+
+def _make_log(settings: Settings, telemetry: Telemetry) -> PredictionLog | None:
+    if not settings.prediction_log:
+        return None
+    try:
+        url = settings.platform_database_url or resolve_services(settings).platform_url
+    except ServiceDownError:
+        _log.warning("Predictions are not kept: there is no database, set READMISSION_PLATFORM_DATABASE_URL")
+        return None
+    spool = Spool(settings.home / SPOOL_FOLDER, settings.spool_mib << 20)
+    store = PredictionStore(url)
+    return PredictionLog(store, spool, telemetry, settings.prediction_queue, settings.prediction_days)
 
 
 @asynccontextmanager
-async def _run(store: ModelStore) -> AsyncIterator[None]:
+async def _run(store: ModelStore, keeper: PredictionLog | None) -> AsyncIterator[None]:
     store.load_last_good()
     watch = asyncio.create_task(store.watch())
+    if keeper is not None:
+        keeper.start()
     try:
         yield
     finally:
@@ -66,3 +97,5 @@ async def _run(store: ModelStore) -> AsyncIterator[None]:
         store.stop()
         with suppress(asyncio.CancelledError):
             await watch
+        if keeper is not None:
+            await asyncio.to_thread(keeper.stop)

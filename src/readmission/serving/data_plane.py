@@ -1,22 +1,72 @@
 """The logic of the API, without HTTP."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
 
 from readmission.features.record import RawValue
 from readmission.schema import LABELS
-from readmission.serving.errors import no_model, unscorable
+from readmission.serving.batch_entry import make_entry
+from readmission.serving.bulk import Scores, score_columns
+from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry, new_id
+from readmission.serving.errors import no_model, not_kept, unscorable
+from readmission.serving.explainer import Explained
 from readmission.serving.model_store import ModelStore
 from readmission.serving.models import ModelInfo, Preprocessing
 from readmission.serving.scorer import Answer, Scorer
 from readmission.serving.telemetry import Telemetry
 
+PREDICTION_ID = b"x-prediction-id"
+MODEL_VERSION = b"x-model-version"
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """An answer that was counted and kept under an id."""
+
+    answer: Answer
+    prediction_id: str
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What is told beside the answer."""
+        return [(PREDICTION_ID, self.prediction_id.encode()), (MODEL_VERSION, self.answer.version.encode())]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswers:
+    """Answers to a part of a batch, each under an id."""
+
+    ids: list[str]
+    scores: Scores
+
+
+class Keeper(Protocol):
+    """Who keeps predictions."""
+
+    def put(self, entry: Entry) -> None:
+        """Keep one; takes no time."""
+
+    def put_batch(self, entry: BatchEntry) -> None:
+        """Keep many; may wait for a disk."""
+
 
 class DataPlane:
-    """Scores records on the model that serves now."""
+    """Scores records on the model that serves now.
 
-    def __init__(self, store: ModelStore, telemetry: Telemetry) -> None:
+    Args:
+        store: holds the model.
+        telemetry: counts predictions.
+        keeper: keeps them; None: nobody does.
+    """
+
+    def __init__(self, store: ModelStore, telemetry: Telemetry, keeper: Keeper | None = None) -> None:
         self._store = store
         self._telemetry = telemetry
+        self._keeper = keeper
 
     @property
     def ready(self) -> bool:
@@ -32,7 +82,7 @@ class DataPlane:
         """
         return self._scorer().version
 
-    def predict(self, raw: Mapping[str, RawValue]) -> Answer:
+    def predict(self, raw: Mapping[str, RawValue]) -> Predicted:
         """Score one record.
 
         Args:
@@ -46,8 +96,95 @@ class DataPlane:
             answer = scorer.score(raw)
         except ValueError:  # its message may quote the record
             raise unscorable() from None
+        self._remember(scorer, raw)
+        return self._keep(answer, raw)
+
+    def predict_known(self, raw: Mapping[str, RawValue]) -> Predicted | None:
+        """Score one record quickly, if all of its values have been met and checked before.
+
+        Args:
+            raw: values under the source's names, the caller's own object: it is kept.
+        """
+        scorer = self._store.current
+        if scorer is None:
+            return None
+        try:
+            answer = scorer.score_known(raw)
+        except ValueError:
+            return None
+        return None if answer is None else self._keep(answer, raw)
+
+    def explain(self, raw: Mapping[str, RawValue]) -> tuple[Predicted, Explained]:
+        """Score one record and take the answer apart.
+
+        Args:
+            raw: checked values under the source's names.
+
+        Raises:
+            ProblemError: see ``predict``.
+        """
+        scorer = self._scorer()
+        try:
+            answer = scorer.score(raw)
+            explained = scorer.explainer.explain(raw, answer.label)
+        except ValueError:
+            raise unscorable() from None
+        self._remember(scorer, raw)
+        return self._keep(answer, raw), explained
+
+    def predict_batch(self, raw: pa.Table) -> tuple[str, Iterator[BatchAnswers]]:
+        """Score many records.
+
+        Args:
+            raw: checked text columns (``batches``).
+
+        Returns:
+            the model's version, and the answers chunk by chunk.
+
+        Raises:
+            ProblemError: no model is loaded (503).
+        """
+        scorer = self._scorer()
+        return scorer.version, self._score_batch(scorer, raw)
+
+    def _score_batch(self, scorer: Scorer, raw: pa.Table) -> Iterator[BatchAnswers]:
+        start = 0
+        for scores in score_columns(scorer, raw):
+            chunk = raw.slice(start, len(scores.labels))
+            start += chunk.num_rows
+            kept = make_entry(chunk, scores, scorer.version, time.time())
+            self._telemetry.predicted_batch(scores.labels, scorer.version)
+            if self._keeper is not None:
+                self._keeper.put_batch(kept.entry)
+            yield BatchAnswers(kept.ids, scores)
+
+    def take_feedback(self, prediction_id: str, readmitted: str) -> None:
+        """Keep what became of a prediction.
+
+        Raises:
+            ProblemError: this server keeps nothing (503).
+        """
+        if self._keeper is None:
+            raise not_kept()
+        self._keeper.put(FeedbackEntry(prediction_id, time.time(), readmitted))
+
+    def _keep(self, answer: Answer, raw: Mapping[str, RawValue]) -> Predicted:
+        at = time.time()
+        prediction_id = new_id(at)
         self._telemetry.predicted(answer)
-        return answer
+        if self._keeper is not None:
+            entry = PredictionEntry(prediction_id, at, answer.version, raw, answer.probabilities, answer.label)
+            self._keeper.put(entry)
+        return Predicted(answer, prediction_id)
+
+    def _remember(self, scorer: Scorer, raw: Mapping[str, RawValue]) -> None:
+        """Count what is unusual; what is not, the fast lane may take from now on."""
+        for name, value in raw.items():
+            oddity = scorer.unusual.find(name, value)
+            if oddity is not None:
+                self._telemetry.unusual(name, oddity)
+            elif not scorer.rows.knows(name, value):
+                scorer.rows.learn(name, value)
 
     def model_info(self) -> ModelInfo:
         """Describe the model that serves.

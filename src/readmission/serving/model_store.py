@@ -65,6 +65,26 @@ class ModelStore:
             else:
                 return
 
+    def load_production(self) -> Scorer:
+        """Load the version in production now, for a program that scores once; else the last good one on disk.
+
+        Raises:
+            BadInputError: no version is in production, or it cannot be loaded.
+            ServiceDownError: MLflow does not answer, and no version is on disk.
+        """
+        self.load_last_good()
+        try:
+            version = self._registry.production_version(self._name)
+            if version is not None and version != self._serving:
+                self._swap(self._fetch(version), version)
+        except ServiceDownError as error:
+            if self.current is None:
+                raise
+            _log.warning("%s; the last version on disk is used", error)
+        if self.current is None:
+            raise BadInputError(f"No version of {self._name} is in production: run `readmission pipeline run` first")
+        return self.current
+
     async def watch(self) -> None:
         """Look at the alias for ever; whatever MLflow does, the current model serves on."""
         while True:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
@@ -11,9 +12,7 @@ from typing_extensions import TypedDict
 from readmission.bundle import Metadata
 from readmission.features.record import RawValue
 from readmission.schema import BY_NAME, IDENTIFIERS, LABEL_COLUMN, MISSING, RECORD_COLUMNS, Column
-
-TEXT_LIMIT = 100
-"""Longest text of a field, in characters; the longest word of the source has 36."""
+from readmission.serving.checks import TEXT_LIMIT, WrongValueError, check_of
 
 
 class Record(BaseModel):
@@ -26,29 +25,16 @@ class Record(BaseModel):
         return self.model_dump(by_alias=True)
 
 
-def _number(column: Column) -> Callable[[object], RawValue]:
-    """Make the check of a whole number; 41.0 is one, as in JSON Schema."""
+def _validator(column: Column) -> Callable[[object], RawValue]:
+    check = check_of(column)
 
-    def check(value: object) -> RawValue:
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and column.low <= value <= column.high:
-            return value
-        if value is None or value == MISSING:
-            return None
-        raise PydanticCustomError(
-            "whole_number",
-            'must be a whole number from {low} to {high}, "?" or null',
-            {"low": column.low, "high": column.high},
-        )
+    def validate(value: object) -> RawValue:
+        try:
+            return check(value)
+        except WrongValueError as error:
+            raise PydanticCustomError("wrong_value", "{reason}", {"reason": str(error)}) from None
 
-    return check
-
-
-def _text(value: object) -> RawValue:
-    if value is None or (isinstance(value, str) and len(value) <= TEXT_LIMIT):
-        return value
-    raise PydanticCustomError("short_text", "must be text of up to {limit} characters or null", {"limit": TEXT_LIMIT})
+    return validate
 
 
 def _number_schema(column: Column) -> dict[str, Any]:
@@ -78,9 +64,8 @@ def _known(column: Column) -> dict[str, Any]:
 
 
 def _field(column: Column) -> tuple[Any, Any]:
-    check = _number(column) if column.is_number else _text
     schema = _number_schema(column) if column.is_number else _text_schema()
-    kind = Annotated[RawValue, PlainValidator(check), WithJsonSchema(schema)]
+    kind = Annotated[RawValue, PlainValidator(_validator(column)), WithJsonSchema(schema)]
     field = Field(
         None,
         alias=column.name,
@@ -132,6 +117,36 @@ class Prediction(TypedDict):
 
     readmission_prediction: Literal["NO", "<30", ">30"]
     probabilities: Probabilities
+
+
+class Contribution(TypedDict):
+    """What one feature adds to the log-odds of the answered class; its value in the record's own terms."""
+
+    feature: str
+    value: str | int | None
+    contribution: float
+
+
+class Explanation(Prediction):
+    """A prediction taken apart: ``base_value`` and all contributions sum to the log-odds of the answered class."""
+
+    base_value: float
+    contributions: list[Contribution]
+
+
+class FeedbackRequest(BaseModel):
+    """What became of a prediction."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prediction_id: UUID = Field(description="X-Prediction-Id of the answer")
+    readmitted: Literal["NO", "<30", ">30"]
+
+
+class Accepted(TypedDict):
+    """The server has taken it and will keep it."""
+
+    status: Literal["accepted"]
 
 
 class Health(TypedDict):

@@ -1,52 +1,115 @@
 """HTTP on top of the data plane: paths, status codes, headers."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Body, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from readmission.schema import LABELS
-from readmission.serving.data_plane import DataPlane
-from readmission.serving.errors import describe
-from readmission.serving.models import EXAMPLE, PARTIAL_EXAMPLE, Health, ModelInfo, Prediction, PredictRequest
-from readmission.serving.scorer import Answer
+from readmission.serving.answers import explanation_json, prediction_json
+from readmission.serving.data_plane import MODEL_VERSION, DataPlane, Predicted
+from readmission.serving.entrance import PREDICT_PATH
+from readmission.serving.errors import describe, too_many_rows, unsupported
+from readmission.serving.forms import BATCH_ANSWERS, BATCH_REQUEST, FORMS, Form
+from readmission.serving.models import (
+    EXAMPLE,
+    PARTIAL_EXAMPLE,
+    Accepted,
+    Explanation,
+    FeedbackRequest,
+    Health,
+    ModelInfo,
+    Prediction,
+    PredictRequest,
+)
 from readmission.serving.telemetry import Telemetry
 
-MODEL_VERSION = "X-Model-Version"
-PREDICT_PATH = "/predict"
+BATCH_PATH = "/predict/batch"
+EXPLAIN_PATH = "/explain"
+FEEDBACK_PATH = "/feedback"
 
+_PROBLEMS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 _EXAMPLES: Any = {
     "full": {"summary": "Every field", "value": EXAMPLE},
     "partial": {"summary": "A few fields; the rest is missing", "value": PARTIAL_EXAMPLE},
 }
-_NO = LABELS.index("NO")
-_WITHIN_30 = LABELS.index("<30")
-_AFTER_30 = LABELS.index(">30")
 
 
 class PredictionRoutes:
-    """Endpoints that answer from a record."""
+    """Endpoints that answer from records.
 
-    def __init__(self, plane: DataPlane) -> None:
+    Args:
+        plane: the logic.
+        batch_rows: records that a batch may have.
+    """
+
+    def __init__(self, plane: DataPlane, batch_rows: int) -> None:
         self._plane = plane
+        self._batch_rows = batch_rows
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["prediction"])
-        problems = describe(
-            HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
-        )  # fmt: skip
-        router.add_api_route(
-            PREDICT_PATH, self.predict, methods=["POST"], response_model=Prediction, responses=problems
-        )
+        problems = describe(*_PROBLEMS)
+        post = partial(router.add_api_route, methods=["POST"], responses=problems, response_class=JSONResponse)
+        post(PREDICT_PATH, self.predict, response_model=Prediction)
+        post(BATCH_PATH, self.predict_batch, responses={**problems, **BATCH_ANSWERS}, openapi_extra=BATCH_REQUEST)
+        post(EXPLAIN_PATH, self.explain, response_model=Explanation)
+        post(FEEDBACK_PATH, self.feedback, status_code=HTTPStatus.ACCEPTED)
         return router
 
     async def predict(self, body: Annotated[PredictRequest, Body(openapi_examples=_EXAMPLES)]) -> Response:
         """Predict the readmission of one hospital stay."""
-        answer = self._plane.predict(body.features.raw())
-        return JSONResponse(prediction(answer), headers={MODEL_VERSION: answer.version})
+        predicted = self._plane.predict(body.features.raw())
+        return _answer(prediction_json(predicted.answer), predicted)
+
+    async def predict_batch(self, request: Request) -> Response:
+        """Predict many stays at once; all are checked before the first is answered, and one wrong field refuses all.
+
+        The answer has the form of the question: JSON, lines of JSON, or CSV with a header.
+        """
+        form = _form_of(request.headers.get("content-type", ""))
+        raw = await run_in_threadpool(form.read, await request.body())
+        if raw.num_rows > self._batch_rows:
+            raise too_many_rows(self._batch_rows)
+        version, answers = self._plane.predict_batch(raw)
+        headers = {MODEL_VERSION.decode(): version}
+        return StreamingResponse(form.write(answers), headers=headers, media_type=form.media_type)
+
+    async def explain(self, body: Annotated[PredictRequest, Body(openapi_examples=_EXAMPLES)]) -> Response:
+        """Predict, and tell what each feature adds to the log-odds of the answered class."""
+        # Trees take milliseconds: meanwhile others are answered.
+        predicted, explained = await run_in_threadpool(self._plane.explain, body.features.raw())
+        return _answer(explanation_json(predicted.answer, explained), predicted)
+
+    async def feedback(self, body: FeedbackRequest) -> Accepted:
+        """Tell what became of a prediction; of two tales about one, the later counts."""
+        self._plane.take_feedback(str(body.prediction_id), body.readmitted)
+        return {"status": "accepted"}
+
+
+def _form_of(content_type: str) -> Form:
+    kind = content_type.partition(";")[0].strip().lower()
+    form = FORMS.get(kind)
+    if form is None:
+        raise unsupported(FORMS)
+    return form
+
+
+def _answer(content: str, predicted: Predicted) -> Response:
+    headers = {name.decode(): value.decode() for name, value in predicted.headers}
+    return Response(content, headers=headers, media_type="application/json")
 
 
 class StatusRoutes:
@@ -92,22 +155,9 @@ class StatusRoutes:
     async def model_info(self, response: Response) -> ModelInfo:
         """Describe the model that serves: origin, data, features, metrics."""
         info = self._plane.model_info()
-        response.headers[MODEL_VERSION] = info.version
+        response.headers[MODEL_VERSION.decode()] = info.version
         return info
 
     async def metrics(self) -> Response:
         """Metrics in Prometheus' text format."""
         return Response(self._telemetry.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def prediction(answer: Answer) -> Prediction:
-    """Write an answer as the body that callers know, keys in its documented order."""
-    probabilities = answer.probabilities
-    return {
-        "readmission_prediction": answer.label,  # type: ignore[typeddict-item]
-        "probabilities": {
-            "NO": probabilities[_NO],
-            "<30": probabilities[_WITHIN_30],
-            ">30": probabilities[_AFTER_30],
-        },
-    }

@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from pydantic import BaseModel
@@ -16,9 +17,12 @@ from pydantic import BaseModel
 from readmission import bundle
 from readmission.errors import BadInputError
 from readmission.features.encoder import Encoder
-from readmission.features.record import RawValue, clean_record
+from readmission.features.record import RawValue
+from readmission.features.row import RowEncoder
 from readmission.features.rules import FEATURE_TYPES
-from readmission.schema import LABELS
+from readmission.schema import LABELS, MISSING, RECORD_COLUMNS, Kind
+from readmission.serving.explainer import Explainer
+from readmission.serving.unusual import Unusual
 
 _ONNX_ERRORS = (
     onnx_errors.EPFail,
@@ -33,8 +37,8 @@ _ONNX_ERRORS = (
 )  # ONNX Runtime gives its exceptions no common base.
 Part = TypeVar("Part", bound=BaseModel)
 
+_OUTPUTS = [bundle.ONNX_PROBABILITIES]
 _BROKEN = (*_ONNX_ERRORS, OSError, ValueError, TypeError, LookupError)
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class Scorer:
     version: str
     session: onnxruntime.InferenceSession
     encoder: Encoder
+    rows: RowEncoder
+    unusual: Unusual
+    explainer: Explainer
     decision: bundle.Decision
     metadata: bundle.Metadata
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -75,17 +82,25 @@ class Scorer:
         Raises:
             ValueError: a count is no whole number, a number is beyond float32, or the model gave no probabilities.
         """
-        numbers = self.encoder.encode_record(clean_record(raw))
-        if max(numbers) > _FLOAT32_MAX:
-            raise ValueError("a number is beyond float32")
-        row = np.array([numbers], np.float32)
-        (output,) = self.session.run([bundle.ONNX_PROBABILITIES], {bundle.ONNX_INPUT: row})
+        return self._score(self.rows.encode(raw))
+
+    def score_known(self, raw: Mapping[str, RawValue]) -> Answer | None:
+        """Score a record quickly, if all of its values have been learned; else None.
+
+        Raises:
+            ValueError: the model gave no probabilities.
+        """
+        row = self.rows.encode_known(raw)
+        return None if row is None else self._score(row)
+
+    def _score(self, row: npt.NDArray[np.float32]) -> Answer:
+        (output,) = self.session.run(_OUTPUTS, {bundle.ONNX_INPUT: row})
         probabilities: list[float] = output[0].tolist()
         total = math.fsum(probabilities)
         if not abs(total - 1.0) < 1e-3:  # also true for NaN
             raise ValueError("the model's probabilities do not sum to 1")
         # float32 leaves the sum 1e-7 off; in float64 it is 1 within 1e-15.
-        normal = tuple(probability / total for probability in probabilities)
+        normal = tuple([probability / total for probability in probabilities])
         return Answer(LABELS[self.decision.choose(probabilities)], normal, self.version)
 
 
@@ -104,6 +119,8 @@ def load_scorer(folder: Path, version: str) -> Scorer:
         self_test = _read(folder, bundle.SELFTEST_FILE, bundle.SelfTest)
         _check_parts(scorer, self_test)
         _run_self_test(scorer, self_test)
+        for name, value in _ordinary_values():
+            scorer.rows.learn(name, value)
     except _BROKEN as error:
         # Only the kind: messages of pydantic and Python may quote a record of the self-test.
         raise BadInputError(f"Model version {version} cannot be loaded: {_reason(error)}") from None
@@ -122,10 +139,17 @@ def _open(folder: Path, version: str) -> Scorer:
     missing = [name for name in bundle.FILES if not (folder / name).is_file()]
     if missing:
         raise _MismatchError(f"{', '.join(missing)} missing")
+    encoder = _read(folder, bundle.ENCODER_FILE, Encoder)
+    if not set(encoder.sources) <= FEATURE_TYPES.keys():
+        raise _MismatchError(f"{bundle.ENCODER_FILE} reads features that this release does not make")
+    rows = RowEncoder(encoder)
     return Scorer(
         version=version,
         session=_open_session(folder / bundle.MODEL_FILE),
-        encoder=_read(folder, bundle.ENCODER_FILE, Encoder),
+        encoder=encoder,
+        rows=rows,
+        unusual=Unusual(encoder),
+        explainer=Explainer((folder / bundle.EXPLAIN_FILE).read_bytes(), encoder, rows),
         decision=_read(folder, bundle.DECISION_FILE, bundle.Decision),
         metadata=_read(folder, bundle.METADATA_FILE, bundle.Metadata),
     )
@@ -154,10 +178,18 @@ def _check_parts(scorer: Scorer, self_test: bundle.SelfTest) -> None:
         raise _MismatchError(f"{bundle.DECISION_FILE} decides over other labels")
     if scorer.metadata.features != names:
         raise _MismatchError(f"{bundle.METADATA_FILE} and {bundle.ENCODER_FILE} name different features")
-    if not set(scorer.encoder.sources) <= FEATURE_TYPES.keys():
-        raise _MismatchError(f"{bundle.ENCODER_FILE} reads features that this release does not make")
     if not self_test.records:
         raise _MismatchError(f"{bundle.SELFTEST_FILE} holds no record")
+
+
+def _ordinary_values() -> Iterator[tuple[str, RawValue]]:
+    """Values as requests hold them: all that the published file has, but for the diagnoses, which are many."""
+    for column in RECORD_COLUMNS:
+        yield from ((column.name, value) for value in (None, MISSING))
+        if column.kind is Kind.COUNT:
+            yield from ((column.name, number) for number in range(column.seen_low, column.seen_high + 1))
+        for level in column.levels:
+            yield column.name, int(level) if column.is_number else level
 
 
 def _run_self_test(scorer: Scorer, self_test: bundle.SelfTest) -> None:

@@ -3,6 +3,8 @@
 from http import HTTPMethod
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from readmission.schema import LABELS
@@ -42,6 +44,14 @@ class Telemetry:
             "model_info", "1 for the model that serves", ("name", "model_version", "model_type"),
             registry=self._registry,
         )  # fmt: skip
+        self._unusual = Counter(
+            "unusual_values", "Values that the model was not trained on", ("feature", "kind"), registry=self._registry
+        )
+        self._log_stored = Counter("predictions_logged", "Predictions and outcomes kept", registry=self._registry)
+        self._log_dropped = Counter("predictions_dropped", "Predictions and outcomes lost", registry=self._registry)
+        self._log_queued = Gauge("prediction_queue_entries", "Predictions waiting in memory", registry=self._registry)
+        self._log_spooled = Gauge("prediction_spool_bytes", "Predictions waiting on disk", registry=self._registry)
+        self._log_reachable = Gauge("prediction_store_up", "1 while predictions can be kept", registry=self._registry)
         for kind in KINDS:  # a rate needs the zero before the first error
             self._errors.labels(kind.name)
 
@@ -55,6 +65,26 @@ class Telemetry:
     def predicted(self, answer: Answer) -> None:
         """Count a prediction."""
         self._predictions.labels(answer.label, answer.version).inc()
+
+    def unusual(self, feature: str, kind: str) -> None:
+        """Count a value that the model was not trained on."""
+        self._unusual.labels(feature, kind).inc()
+
+    def logged(self, stored: int, dropped: int) -> None:
+        """Count entries of the prediction log that were kept, and that were lost."""
+        self._log_stored.inc(stored)
+        self._log_dropped.inc(dropped)
+
+    def waiting(self, queued: int, spooled: int, reachable: bool) -> None:
+        """Say how the prediction log is."""
+        self._log_queued.set(queued)
+        self._log_spooled.set(spooled)
+        self._log_reachable.set(reachable)
+
+    def predicted_batch(self, labels: npt.NDArray[np.intp], version: str) -> None:
+        """Count the predictions of a batch: positions in LABELS, shape (n,)."""
+        for label, count in zip(LABELS, np.bincount(labels, minlength=len(LABELS)), strict=True):
+            self._predictions.labels(label, version).inc(int(count))
 
     def started(self) -> None:
         """Count a prediction request that begins."""

@@ -1,0 +1,51 @@
+"""Score raw columns on a loaded model, in chunks: memory stays the same, however many rows there are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from readmission import bundle
+from readmission.features.columns import clean_columns
+from readmission.features.fit import encode_columns
+from readmission.serving.scorer import Scorer
+
+CHUNK = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Answers to n rows.
+
+    Attributes:
+        labels: position in LABELS, shape (n,).
+        probabilities: in the order of LABELS, shape (n, 3); each row sums to 1.
+    """
+
+    labels: npt.NDArray[np.intp]
+    probabilities: npt.NDArray[np.float64]
+
+
+def score_columns(scorer: Scorer, raw: pa.Table, chunk: int = CHUNK) -> Iterator[Scores]:
+    """Score rows.
+
+    Args:
+        scorer: the model.
+        raw: text columns under the source's names; absent ones count as missing.
+        chunk: rows at once.
+
+    Raises:
+        ValueError: the model gave no probabilities.
+    """
+    for start in range(0, raw.num_rows, chunk):
+        matrix = encode_columns(scorer.encoder, clean_columns(raw.slice(start, chunk)))
+        (output,) = scorer.session.run([bundle.ONNX_PROBABILITIES], {bundle.ONNX_INPUT: matrix})
+        chances = output.astype(np.float64)
+        totals = chances.sum(axis=1, keepdims=True)
+        if not (np.abs(totals - 1.0) < 1e-3).all():
+            raise ValueError("the model's probabilities do not sum to 1")
+        # As for one record, the class is decided on the model's own float32 probabilities.
+        weighed = chances * np.array(scorer.decision.weights) - np.array(scorer.decision.offsets)
+        yield Scores(np.argmax(weighed, axis=1), chances / totals)

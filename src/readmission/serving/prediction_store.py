@@ -1,0 +1,149 @@
+"""Predictions and feedback in platform_db: COPY in, duplicates ignored, old rows dropped."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from pydantic import SecretStr
+
+from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry, features_json
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS predictions (
+    id uuid PRIMARY KEY, at timestamptz NOT NULL, model_version text NOT NULL, features jsonb NOT NULL,
+    probabilities double precision[] NOT NULL, readmission_class text NOT NULL);
+CREATE INDEX IF NOT EXISTS predictions_at ON predictions (at);
+CREATE TABLE IF NOT EXISTS feedback (
+    prediction_id uuid PRIMARY KEY, at timestamptz NOT NULL, readmitted text NOT NULL);
+"""
+_LOCK = 7_307_011
+"""Number of the advisory lock under which the tables are made: two starts at once must not race."""
+
+PATIENCE = 4.0
+"""Seconds that a write may take: a frozen database answers nothing, not even an error, while the queue grows."""
+
+_CONNECT_SECONDS = 3
+_INCOMING = """
+CREATE TEMP TABLE incoming_predictions (LIKE predictions) ON COMMIT DROP;
+CREATE TEMP TABLE incoming_feedback (LIKE feedback) ON COMMIT DROP;
+"""
+_COPY_PREDICTIONS = (
+    "COPY incoming_predictions (id, at, model_version, features, probabilities, readmission_class) FROM STDIN"
+)
+_COPY_FEEDBACK = "COPY incoming_feedback (prediction_id, at, readmitted) FROM STDIN"
+_MERGE = """
+INSERT INTO predictions SELECT * FROM incoming_predictions ON CONFLICT (id) DO NOTHING;
+INSERT INTO feedback SELECT DISTINCT ON (prediction_id) * FROM incoming_feedback ORDER BY prediction_id, at DESC
+    ON CONFLICT (prediction_id) DO UPDATE SET at = EXCLUDED.at, readmitted = EXCLUDED.readmitted
+    WHERE feedback.at < EXCLUDED.at;
+"""
+
+
+class PredictionStore:
+    """One connection, made when needed and again after a failure. For one thread.
+
+    Args:
+        url: of platform_db.
+    """
+
+    def __init__(self, url: SecretStr) -> None:
+        self._url = url
+        self._connection: Connection[TupleRow] | None = None
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Store entries, all or none; those that are stored already stay as they are.
+
+        Raises:
+            psycopg.Error: the database is away, frozen or refuses.
+        """
+        predictions = "".join(_prediction_lines(entry) for entry in entries if not isinstance(entry, FeedbackEntry))
+        feedback = "".join(_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackEntry))
+        with self._transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(_INCOMING)
+            for statement, lines in ((_COPY_PREDICTIONS, predictions), (_COPY_FEEDBACK, feedback)):
+                with cursor.copy(statement) as copy:
+                    copy.write(lines)
+            cursor.execute(_MERGE)
+
+    def drop_old(self, days: int) -> int:
+        """Delete predictions, and feedback, that are older; answer how many predictions.
+
+        Raises:
+            psycopg.Error: see ``write``.
+        """
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM feedback WHERE at < now() - make_interval(days => %s)", [days])
+            dropped = connection.execute("DELETE FROM predictions WHERE at < now() - make_interval(days => %s)", [days])
+            return dropped.rowcount
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection[TupleRow]]:
+        try:
+            connection = self._connected()
+            with _deadline(connection), connection.transaction():
+                yield connection
+        except psycopg.DataError:  # the connection is well
+            raise
+        except psycopg.Error:
+            self.close()
+            raise
+
+    def _connected(self) -> Connection[TupleRow]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._url.get_secret_value(),
+                autocommit=True,
+                connect_timeout=_CONNECT_SECONDS,
+                application_name="readmission api",
+                options="-c lock_timeout=5s",
+            )
+            with _deadline(self._connection), self._connection.transaction():
+                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+                self._connection.execute(_TABLES)
+        return self._connection
+
+
+@contextmanager
+def _deadline(connection: Connection[TupleRow]) -> Iterator[None]:
+    """Break the connection if the block takes too long; what waits for it then fails."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        timer = threading.Timer(PATIENCE, _break, [line])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _break(line: socket.socket) -> None:
+    with suppress(OSError):  # it has ended meanwhile
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _prediction_lines(entry: PredictionEntry | BatchEntry) -> str:
+    if isinstance(entry, BatchEntry):
+        return entry.lines
+    features = features_json(entry.features).replace("\\", "\\\\")
+    chances = ",".join(map(repr, entry.probabilities))
+    return f"{entry.id}\t{_time(entry.at)}\t{entry.version}\t{features}\t{{{chances}}}\t{entry.label}\n"
+
+
+def _feedback_line(entry: FeedbackEntry) -> str:
+    return f"{entry.prediction_id}\t{_time(entry.at)}\t{entry.readmitted}\n"
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()

@@ -1,0 +1,106 @@
+"""Whom the gate lets in."""
+
+from http import HTTPStatus
+
+import pytest
+
+from readmission.serving import admission as gates
+from readmission.serving.admission import ADMIN, PUBLIC, Gate
+from readmission.serving.api_keys import Key, KeyRing, Scope, new_key
+from readmission.serving.errors import ProblemError
+
+
+def refusal(
+    gate: Gate, path: str = "/predict", given: str = "", address: str = "a", under_way: int = 0
+) -> ProblemError:
+    with pytest.raises(ProblemError) as raised:
+        gate.admit(path, given, address, under_way)
+    return raised.value
+
+
+@pytest.fixture
+def keys() -> dict[Scope, tuple[str, Key]]:
+    return {scope: new_key(scope.value, scope) for scope in Scope}
+
+
+@pytest.fixture
+def gate(keys: dict[Scope, tuple[str, Key]]) -> Gate:
+    return Gate(KeyRing(key for _, key in keys.values()), rate=0, concurrency=10)
+
+
+@pytest.mark.parametrize("path", sorted(PUBLIC))
+def test_health_and_documentation_are_open(gate: Gate, path: str) -> None:
+    assert gate.admit(path, "", "a", 0) == ""
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/model-info", "/metrics", "/nowhere"])
+@pytest.mark.parametrize("given", ["", "wrong"])
+def test_all_else_needs_a_key(gate: Gate, path: str, given: str) -> None:
+    problem = refusal(gate, path, given)
+    assert problem.kind.status is HTTPStatus.UNAUTHORIZED
+    assert problem.headers == {"WWW-Authenticate": "Bearer"}
+
+
+def test_a_key_opens_what_its_scope_says(gate: Gate, keys: dict[Scope, tuple[str, Key]]) -> None:
+    assert gate.admit("/predict", keys[Scope.PREDICT][0], "a", 0) == "predict"
+    assert gate.admit("/predict", keys[Scope.ADMIN][0], "a", 0) == "admin"
+    for path in ADMIN:
+        assert gate.admit(path, keys[Scope.ADMIN][0], "a", 0) == "admin"
+        assert refusal(gate, path, keys[Scope.PREDICT][0]).kind.status is HTTPStatus.FORBIDDEN
+
+
+def test_without_keys_everything_is_open() -> None:
+    gate = Gate(KeyRing(), rate=0, concurrency=1)
+    assert gate.admit("/metrics", "", "a", 0) == ""
+
+
+def test_too_many_at_once_are_refused() -> None:
+    gate = Gate(KeyRing(), rate=0, concurrency=3)
+    gate.admit("/predict", "", "a", 2)
+    problem = refusal(gate, under_way=3)
+    assert problem.kind.status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert problem.headers == {"Retry-After": "1"}
+    gate.admit("/live", "", "a", 3)
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(gates, "time", made)
+    return made
+
+
+def test_a_caller_may_ask_so_often(clock: Clock) -> None:
+    gate = Gate(KeyRing(), rate=5, concurrency=10)
+    for _ in range(5):
+        gate.admit("/predict", "", "a", 0)
+    problem = refusal(gate)
+    assert problem.kind.status is HTTPStatus.TOO_MANY_REQUESTS
+    assert problem.headers == {"Retry-After": "1"}
+    gate.admit("/predict", "", "b", 0)
+    clock.now += 0.2
+    gate.admit("/predict", "", "a", 0)
+    refusal(gate)
+
+
+def test_a_slow_rate_tells_how_long_to_wait(clock: Clock) -> None:
+    gate = Gate(KeyRing(), rate=0.1, concurrency=10)
+    gate.admit("/predict", "", "a", 0)
+    assert refusal(gate).headers == {"Retry-After": "10"}
+    clock.now += 10
+    gate.admit("/predict", "", "a", 0)
+
+
+def test_callers_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "_MOST_CALLERS", 3)
+    gate = Gate(KeyRing(), rate=1, concurrency=10)
+    for number in range(9):
+        gate.admit("/predict", "", str(number), 0)
+    assert len(gate._buckets) == 3

@@ -1,0 +1,120 @@
+"""The fast lane answers what the application answers, and only what the application has checked before."""
+
+import json
+from typing import Any
+
+import pytest
+from documented import FULL_BODY
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from serving_bundle import MadeBundle, records
+from test_predict_api import ANY_JSON, RECORDS, as_json
+
+from readmission.schema import COLUMN_NAMES
+from readmission.serving.data_plane import DataPlane
+from readmission.serving.fast_lane import FastLane
+from readmission.serving.models import Features
+from readmission.serving.scorer import Scorer, load_scorer
+from readmission.serving.telemetry import Telemetry
+
+
+class OneModel:
+    """A store whose model never changes."""
+
+    def __init__(self, scorer: Scorer | None) -> None:
+        self.current = scorer
+
+
+class Lanes:
+    """Both lanes on one data plane."""
+
+    def __init__(self, scorer: Scorer | None) -> None:
+        self.plane = DataPlane(OneModel(scorer), Telemetry())
+        self.fast = FastLane(self.plane)
+
+    def slow(self, features: Any) -> tuple[str, tuple[float, ...]]:
+        answer = self.plane.predict(Features.model_validate(features).raw()).answer
+        return answer.label, answer.probabilities
+
+
+@pytest.fixture
+def lanes(tree_bundle: MadeBundle) -> Lanes:
+    return Lanes(load_scorer(tree_bundle.folder, "7"))
+
+
+def body(features: object) -> bytes:
+    return json.dumps({"features": features}).encode()
+
+
+def test_ordinary_records_take_it_at_once(lanes: Lanes) -> None:
+    features = json.loads(FULL_BODY)["features"] | dict.fromkeys(("diag_1", "diag_2", "diag_3"), "?")
+    assert lanes.fast.answer(body(features)) is not None
+
+
+def test_a_diagnosis_takes_it_the_second_time(lanes: Lanes) -> None:
+    assert lanes.fast.answer(FULL_BODY.encode()) is None
+    lanes.slow(json.loads(FULL_BODY)["features"])
+    assert lanes.fast.answer(FULL_BODY.encode()) is not None
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=RECORDS)
+def test_both_lanes_answer_alike(lanes: Lanes, row: dict[str, Any]) -> None:
+    try:
+        expected = lanes.slow(row)
+    except Exception:  # noqa: BLE001 - whatever the application refuses, the fast lane must leave to it
+        assert lanes.fast.answer(body(row)) is None
+        return
+    found = lanes.fast.answer(body(row))
+    if found is not None:
+        assert (found.answer.label, found.answer.probabilities) == expected
+
+
+def test_both_lanes_answer_generated_records_alike(lanes: Lanes) -> None:
+    for row in map(as_json, records(200, seed=41)):
+        expected = lanes.slow(row)
+        found = lanes.fast.answer(body(row))
+        assert found is not None
+        assert (found.answer.label, found.answer.probabilities) == expected
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(features=st.dictionaries(st.sampled_from(COLUMN_NAMES) | st.text(max_size=5), ANY_JSON, max_size=4))
+def test_it_takes_nothing_that_the_application_refuses(lanes: Lanes, features: dict[str, Any]) -> None:
+    if lanes.fast.answer(body(features)) is not None:
+        Features.model_validate(features)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"time_in_hospital": True},
+        {"time_in_hospital": "3"},
+        {"time_in_hospital": 3.5},
+        {"time_in_hospital": 366},
+        {"admission_type_id": "1"},
+        {"race": 1},
+        {"blood_type": "A"},
+    ],
+)
+def test_what_is_wrong_is_left_to_the_application(lanes: Lanes, features: dict[str, Any]) -> None:
+    lanes.slow({"time_in_hospital": 1, "admission_type_id": 1})
+    assert lanes.fast.answer(body(features)) is None
+
+
+def test_a_whole_number_may_be_written_with_a_point(lanes: Lanes) -> None:
+    assert lanes.fast.answer(b'{"features":{"time_in_hospital":3.0}}') is not None
+
+
+def test_unusual_values_are_left_to_the_application_where_they_are_counted(lanes: Lanes) -> None:
+    features = {"time_in_hospital": 300, "race": "Martian"}
+    for _ in range(2):
+        assert lanes.fast.answer(body(features)) is None
+        lanes.slow(features)
+    metrics = lanes.plane._telemetry.exposition().decode()
+    assert 'unusual_values_total{feature="time_in_hospital",kind="beyond_training_range"} 2.0' in metrics
+    assert 'unusual_values_total{feature="race",kind="unseen_level"} 2.0' in metrics
+
+
+def test_without_a_model_it_answers_nothing() -> None:
+    assert Lanes(None).fast.answer(body({})) is None

@@ -1,0 +1,107 @@
+"""Predictions in a real PostgreSQL: exact, once, and not waited for without end."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from readmission.serving import prediction_store
+from readmission.serving.entries import FeedbackEntry, PredictionEntry, new_id
+from readmission.serving.prediction_store import PredictionStore
+from readmission.settings import Settings
+
+ODD = {"race": 'a\tb\n\\"\x00\ud800ü', "diag_1": "250.83", "number_inpatient": 3, "weight": None, "patient_nbr": 77}
+
+
+@pytest.fixture
+def settings(new_platform: Callable[..., Settings]) -> Settings:
+    return new_platform()
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[PredictionStore]:
+    assert settings.platform_database_url is not None
+    made = PredictionStore(settings.platform_database_url)
+    yield made
+    made.close()
+
+
+def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
+    assert settings.platform_database_url is not None
+    with psycopg.connect(settings.platform_database_url.get_secret_value()) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def prediction(at: float = 1.5e9, **features: str | int | None) -> PredictionEntry:
+    return PredictionEntry(new_id(at), at, "7", features, (0.1, 1 / 3, 1e-17), ">30")
+
+
+def test_entries_are_kept_exactly(store: PredictionStore, settings: Settings) -> None:
+    entry = prediction(**ODD)
+    store.write([entry, FeedbackEntry(entry.id, 1.6e9, "<30")])
+    (row,) = rows(settings, "SELECT id::text, extract(epoch FROM at)::float8, model_version, features, probabilities,"
+                  " readmission_class FROM predictions")  # fmt: skip
+    assert row[:3] == (entry.id, entry.at, "7")
+    assert row[3] == {"race": 'a\tb\n\\"\ufffd\ufffdü', "diag_1": "250.83", "number_inpatient": 3, "weight": None}
+    assert row[4] == list(entry.probabilities)
+    assert row[5] == ">30"
+    assert rows(settings, "SELECT prediction_id::text, readmitted FROM feedback") == [(entry.id, "<30")]
+
+
+def test_entries_are_kept_once(store: PredictionStore, settings: Settings) -> None:
+    entry = prediction()
+    for _ in range(3):
+        store.write([entry])
+    assert rows(settings, "SELECT count(*) FROM predictions") == [(1,)]
+
+
+def test_the_latest_feedback_counts(store: PredictionStore, settings: Settings) -> None:
+    number = new_id(1.0)
+    store.write([FeedbackEntry(number, 2.0, "NO"), FeedbackEntry(number, 5.0, "<30"), FeedbackEntry(number, 3.0, "NO")])
+    store.write([FeedbackEntry(number, 4.0, ">30")])
+    assert rows(settings, "SELECT readmitted FROM feedback") == [("<30",)]
+
+
+def test_what_is_no_entry_changes_nothing(store: PredictionStore, settings: Settings) -> None:
+    with pytest.raises(psycopg.DataError):
+        store.write([prediction(), FeedbackEntry("no uuid", 1.0, "NO")])
+    assert rows(settings, "SELECT count(*) FROM predictions") == [(0,)]
+    store.write([prediction()])
+    assert rows(settings, "SELECT count(*) FROM predictions") == [(1,)]
+
+
+def test_old_entries_are_dropped(store: PredictionStore, settings: Settings) -> None:
+    store.write([prediction(time.time() - 40 * 86_400), prediction(time.time() - 86_400)])
+    assert store.drop_old(30) == 1
+    assert rows(settings, "SELECT count(*) FROM predictions") == [(1,)]
+
+
+def test_a_frozen_database_is_given_up(
+    store: PredictionStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write([prediction()])
+    ((pid,),) = rows(settings, "SELECT pid FROM pg_stat_activity WHERE application_name = 'readmission api' AND"
+                     " datname = current_database()")  # fmt: skip
+    backend = psutil.Process(int(str(pid)))
+    monkeypatch.setattr(prediction_store, "PATIENCE", 0.3)
+    os.kill(backend.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(psycopg.OperationalError):
+            store.write([prediction()])
+    finally:
+        os.kill(backend.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    store.write([prediction()])
+    assert rows(settings, "SELECT count(*) >= 2 FROM predictions") == [(True,)]
+
+
+def test_a_database_that_is_away_is_an_error() -> None:
+    store = PredictionStore(SecretStr("postgresql://nobody:x@127.0.0.1:9/nothing"))
+    with pytest.raises(psycopg.OperationalError):
+        store.write([prediction()])
+    store.close()
