@@ -17,10 +17,9 @@ import pyarrow.csv as pacsv
 from readmission.features.record import RawValue, as_text
 from readmission.schema import BY_NAME, IDENTIFIERS, LABEL_COLUMN, RECORD_COLUMNS, Column
 from readmission.serving.checks import Check, WrongValueError, check_of, text_check_of
-from readmission.serving.errors import INVALID_JSON, FieldError, ProblemError, invalid_fields
+from readmission.serving.errors import INVALID_JSON, MOST_ERRORS, FieldError, ProblemError, invalid_fields
 
 _IGNORED = frozenset((*IDENTIFIERS, LABEL_COLUMN))
-_MOST_ERRORS = 100
 
 Record = dict[str, int | float | str | None]
 Place = Callable[[int], str]
@@ -127,7 +126,7 @@ def _check_levels(
         try:
             value = check(level)
         except WrongValueError as error:
-            rows = np.flatnonzero(indices == number)[: _MOST_ERRORS - len(errors)]
+            rows = np.flatnonzero(indices == number)[: MOST_ERRORS - len(errors)]
             errors.extend(FieldError(f"{place(int(row))}{column.name}", str(error)) for row in rows)
         texts.append(as_text(value))
     return texts

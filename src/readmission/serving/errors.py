@@ -19,7 +19,9 @@ MEDIA_TYPE = "application/problem+json"
 
 _TYPE_PREFIX = "urn:problem-type:readmission:"
 _NAME_LIMIT = 100
-_MOST_ERRORS = 100
+MOST_ERRORS = 100
+"""Wrong fields that an answer names."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ def describe(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 def invalid_fields(errors: Sequence[FieldError]) -> ProblemError:
     """The answer to a request of which these fields are wrong; the first hundred are named."""
     names = ", ".join(error.field for error in errors[:5]) + (", ..." if len(errors) > 5 else "")
-    return ProblemError(INVALID_REQUEST, f"Wrong in this request: {names}.", errors[:_MOST_ERRORS])
+    return ProblemError(INVALID_REQUEST, f"Wrong in this request: {names}.", errors[:MOST_ERRORS])
 
 
 def no_model() -> ProblemError:
