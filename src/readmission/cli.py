@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from readmission.errors import BadInputError, ReadmissionError
+from readmission.local.ports import LOOPBACK
 from readmission.proxies import past_proxies
 from readmission.settings import load_settings
 
@@ -203,6 +204,18 @@ def card(
         html.write_text(fetch_card(settings, services, version, HTML))
     else:
         Console().print(Markdown(fetch_card(settings, services, version)))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all, as in a container.")] = LOOPBACK,
+    port: Annotated[int | None, typer.Option(help="Default: READMISSION_API_PORT.", min=1, max=65_535)] = None,
+) -> None:
+    """Serve the prediction API alone, until Ctrl-C or SIGTERM: what `make run` and containers start."""
+    settings = load_settings()
+    from readmission.serving.server import serve
+
+    serve(settings, host, port or settings.api_port)
 
 
 @app.command()

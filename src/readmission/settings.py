@@ -65,6 +65,13 @@ class Settings(BaseSettings):
     gate_min_rows: int = Field(200, ge=1, description="validation rows that a group needs to be judged")
 
     model_poll_seconds: float = Field(5.0, gt=0, description="how often the API looks for a new production model")
+    api_workers: int = Field(
+        1, ge=1, description="processes of the API that share its port; in a cluster: one, and pods"
+    )
+    access_log: bool = Field(True, description="whether the API logs every request")
+    otlp_endpoint: str | None = Field(
+        None, pattern="^https?://", description="collector that the API's traces go to, such as http://127.0.0.1:4318"
+    )
     api_keys: SecretStr | None = Field(
         None, description="keys that the API accepts, NAME:SCOPE:SHA256 between commas; empty: it asks for none"
     )

@@ -172,14 +172,11 @@ app = create_app()
 """
 
 
-@pytest.mark.parametrize(("target", "options"), [("tiny:app", ()), ("tiny:create_app", ("--factory",))])
-def test_serves_an_application_until_stopped(
-    launch: Launch, tmp_path: Path, target: str, options: tuple[str, ...]
-) -> None:
+def test_serves_an_application_until_stopped(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text(APPLICATION)
     port = free_port()
     path = os.pathsep.join([str(tmp_path), package_path()["PYTHONPATH"]])
-    child = launch(*serve_command(target, port, 1, *options), PYTHONPATH=path)
+    child = launch(*serve_command("tiny:app", port, 1), PYTHONPATH=path)
     wait_for(lambda: child.listens_on(port))
     assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text == "served"
     child.stop(20)

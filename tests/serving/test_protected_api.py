@@ -56,7 +56,7 @@ def test_metrics_need_the_admin_scope(protected: httpx.Client) -> None:
     problem(protected.get("/metrics"), 401)
     problem(protected.get("/metrics", headers={"X-API-Key": KEYS[Scope.PREDICT]}), 403)
     answer = protected.get("/metrics", headers={"X-API-Key": KEYS[Scope.ADMIN]})
-    assert 'predict_errors_total{error_type="unauthorized"}' in answer.text
+    assert 'predict_errors_total{error_type="unauthorized",' in answer.text
 
 
 @pytest.mark.parametrize("path", ["/health", "/live", "/ready", "/docs", "/openapi.json"])

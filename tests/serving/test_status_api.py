@@ -90,20 +90,20 @@ def test_predictions_are_counted(client: httpx.Client) -> None:
     label = client.post("/predict", content=FULL_BODY, headers=headers).json()["readmission_prediction"]
     client.post("/predict", content=b"{", headers=headers)
     client.post("/predict", json={"features": {"race": 1}})
-    client.request("BREW", "/predict")
+    client.request("PROPFIND", "/predict")
     after = samples(client)
 
     def grown(metric: str, **labels: str) -> float:
         return value(after, metric, **labels) - value(before, metric, **labels)
 
-    assert grown("predict_requests_total", endpoint="/predict", method="POST", status="200") == 1
-    assert grown("predict_requests_total", endpoint="/predict", method="POST", status="400") == 1
-    assert grown("predict_requests_total", endpoint="/predict", method="POST", status="422") == 1
-    assert grown("predict_requests_total", endpoint="/predict", method="other", status="405") == 1
+    assert grown("predict_requests_total", endpoint="/predict", method="POST", status="200", model_version="7") == 1
+    assert grown("predict_requests_total", endpoint="/predict", method="POST", status="400", model_version="7") == 1
+    assert grown("predict_requests_total", endpoint="/predict", method="POST", status="422", model_version="7") == 1
+    assert grown("predict_requests_total", endpoint="/predict", method="other", status="405", model_version="7") == 1
     assert grown("predictions_total", readmission_class=label, model_version="7") == 1
-    assert grown("predict_errors_total", error_type="invalid_json") == 1
-    assert grown("predict_errors_total", error_type="invalid_request") == 1
-    assert grown("predict_latency_seconds_count", endpoint="/predict") == 4
+    assert grown("predict_errors_total", error_type="invalid_json", model_version="7") == 1
+    assert grown("predict_errors_total", error_type="invalid_request", model_version="7") == 1
+    assert grown("predict_latency_seconds_count", endpoint="/predict", model_version="7") == 4
     assert value(after, "predict_requests_in_progress") == 0
 
 
@@ -111,8 +111,9 @@ def test_other_endpoints_are_no_predictions(client: httpx.Client) -> None:
     before = samples(client)
     client.get("/health")
     after = samples(client)
+    labels = {"endpoint": "/predict", "model_version": "7"}
     count = "predict_latency_seconds_count"
-    assert value(before, count, endpoint="/predict") == value(after, count, endpoint="/predict")
+    assert value(before, count, **labels) == value(after, count, **labels)
     assert not [labels for _, labels in after if ("endpoint", "/health") in labels]
 
 
@@ -127,7 +128,7 @@ def test_the_metrics_have_their_names_before_the_first_request(empty_client: htt
         "model_info",
     ):
         assert f"# HELP {name} " in text
-    assert 'predict_errors_total{error_type="no_model"} 0.0' in text
+    assert 'predict_errors_total{error_type="no_model",model_version="none"} 0.0' in text
 
 
 def test_the_serving_model_is_a_metric(client: httpx.Client) -> None:

@@ -1,19 +1,18 @@
 """The prediction API as a child process."""
 
+import sys
 from pathlib import Path
 
 import httpx
 from pydantic import SecretStr
 
 from readmission.local.ports import LOOPBACK
-from readmission.local.process import Child, Program, child_environment, package_path, serve_command
+from readmission.local.process import Child, Program, child_environment, package_path
 from readmission.settings import PREFIX, Settings
 
 NAME = "api"
 
-_APPLICATION = "readmission.serving.app:create_app"
 _PROBE_SECONDS = 2.0
-_GRACE_SECONDS = 5
 
 
 class ApiServer:
@@ -34,7 +33,7 @@ class ApiServer:
         variables = {**settings_environment(self._settings), **package_path()}
         return Program(
             name=self.name,
-            command=serve_command(_APPLICATION, self._settings.api_port, _GRACE_SECONDS, "--factory"),
+            command=(sys.executable, "-P", "-m", "readmission", "serve", "--host", LOOPBACK),
             environment=child_environment(without=(PREFIX,), **variables),
             # Relative paths in settings mean the owner's folder.
             folder=Path.cwd(),

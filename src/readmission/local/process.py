@@ -135,17 +135,16 @@ def child_environment(*, without: tuple[str, ...] = (), **extra: str) -> dict[st
     return {**kept, **past_proxies(kept), **extra}
 
 
-def serve_command(application: str, port: int, grace: int, *options: str) -> tuple[str, ...]:
+def serve_command(application: str, port: int, grace: int) -> tuple[str, ...]:
     """Command line that serves an ASGI application on the loopback address (``readmission.local.serve``).
 
     Args:
         application: ``module:name``.
         port: TCP port.
         grace: seconds that open requests get when it stops.
-        options: further options.
     """
     module = (sys.executable, "-P", "-m", "readmission.local.serve")
-    return (*module, *options, "--port", str(port), "--grace", str(grace), application)
+    return (*module, "--port", str(port), "--grace", str(grace), application)
 
 
 def package_path() -> dict[str, str]:

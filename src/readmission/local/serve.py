@@ -3,7 +3,7 @@
 Importing MLflow makes millions of objects that all stay: looking for garbage among them took a quarter of its start
 (measured: 6.0 s with, 4.3 s without).
 
-Run as ``python -P -m readmission.local.serve [--factory] --port PORT --grace SECONDS MODULE:NAME``.
+Run as ``python -P -m readmission.local.serve --port PORT --grace SECONDS MODULE:NAME``.
 """
 
 import argparse
@@ -21,8 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     import uvicorn
     from uvicorn.importer import import_from_string
 
-    found = import_from_string(options.application)
-    app = found() if options.factory else found
+    app = import_from_string(options.application)
     # What is loaded now stays: later collections need not look at it.
     gc.freeze()
     gc.enable()
@@ -31,7 +30,6 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="serve")
-    parser.add_argument("--factory", action="store_true")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--grace", type=int, required=True)
     parser.add_argument("application")

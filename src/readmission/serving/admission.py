@@ -4,8 +4,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from readmission.serving.api_keys import KeyRing, Scope
+from readmission.serving.api_keys import KeyRing, Scope, parse_keys
 from readmission.serving.errors import busy, forbidden, too_fast, unauthorized
+from readmission.settings import Settings
 
 PUBLIC = frozenset({"/health", "/live", "/ready", "/docs", "/openapi.json"})
 """What is open to everybody: whether the server is well, and how it is asked."""
@@ -84,3 +85,13 @@ class Gate:
         if bucket.tokens < 1:
             raise too_fast((1 - bucket.tokens) / self._rate)
         bucket.tokens -= 1
+
+
+def make_gate(settings: Settings) -> Gate:
+    """Make what lets callers in.
+
+    Raises:
+        BadInputError: the setting of the keys is wrong.
+    """
+    keys = parse_keys(settings.api_keys.get_secret_value() if settings.api_keys else "")
+    return Gate(keys, settings.rate_limit, settings.max_concurrency)

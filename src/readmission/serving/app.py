@@ -1,23 +1,27 @@
-"""The application factory: it only wires. Run by ``readmission.local.serve readmission.serving.app:create_app``."""
+"""The application factory: it only wires. Run by ``readmission serve`` (``server``)."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Protocol
 
 from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
 
 from readmission import __version__
 from readmission.errors import ServiceDownError
 from readmission.services import resolve_services
-from readmission.serving.admission import Gate
-from readmission.serving.api_keys import parse_keys
+from readmission.serving.access_log import AccessLog
+from readmission.serving.admission import make_gate
 from readmission.serving.data_plane import DataPlane
 from readmission.serving.entrance import PREDICT_PATH, Entrance
 from readmission.serving.errors import add_error_handlers
 from readmission.serving.fast_lane import FastLane
 from readmission.serving.mlflow_rest import MlflowRest
 from readmission.serving.model_store import ModelStore
+from readmission.serving.observer import Observer
 from readmission.serving.prediction_log import PredictionLog
 from readmission.serving.prediction_store import PredictionStore
 from readmission.serving.routes import BATCH_PATH, EXPLAIN_PATH, PredictionRoutes, StatusRoutes
@@ -34,7 +38,7 @@ MEASURED = frozenset({PREDICT_PATH, BATCH_PATH, EXPLAIN_PATH})
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings | None = None) -> Entrance:
+def create_app(settings: Settings | None = None) -> ASGIApp:
     """Make the prediction API.
 
     Args:
@@ -44,24 +48,31 @@ def create_app(settings: Settings | None = None) -> Entrance:
         BadInputError: a setting is wrong.
     """
     settings = settings or load_settings()
-    keys = parse_keys(settings.api_keys.get_secret_value() if settings.api_keys else "")
     telemetry = Telemetry()
     store = make_store(settings, telemetry.model_changed)
     keeper = _make_log(settings, telemetry)
+    access = AccessLog(sys.stderr.buffer) if settings.access_log else None
     plane = DataPlane(store, telemetry, keeper)
     # FastAPI's own pages of documentation load their scripts from the internet; a hospital's network has none.
     app = FastAPIOffline(
         title="Readmission prediction",
         description="Predicts whether a diabetes patient returns to hospital: not (NO), within 30 days, or later.",
         version=__version__,
-        lifespan=lambda _: _run(store, keeper),
+        lifespan=lambda _: _run(store, [part for part in (access, keeper) if part is not None]),
     )
     app.include_router(PredictionRoutes(plane, settings.batch_rows).router())
     app.include_router(StatusRoutes(plane, telemetry, settings.model_name).router())
     add_error_handlers(app)
     limits = {"": settings.body_limit, BATCH_PATH: settings.batch_limit}
-    gate = Gate(keys, settings.rate_limit, settings.max_concurrency)
-    return Entrance(app, FastLane(plane), gate, telemetry, MEASURED, limits)
+    observer = Observer(telemetry, MEASURED, access)
+    entrance = Entrance(app, FastLane(plane), make_gate(settings), observer, limits)
+    return entrance if settings.otlp_endpoint is None else _traced(entrance, settings.otlp_endpoint)
+
+
+def _traced(app: ASGIApp, collector: str) -> ASGIApp:
+    from readmission.serving.tracing import traced  # a tenth of a second and megabytes that most servers do not need
+
+    return traced(app, collector)
 
 
 def make_store(settings: Settings, on_change: Callable[[Scorer], None]) -> ModelStore:
@@ -84,18 +95,24 @@ def _make_log(settings: Settings, telemetry: Telemetry) -> PredictionLog | None:
     return PredictionLog(store, spool, telemetry, settings.prediction_queue, settings.prediction_days)
 
 
+class _Part(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 @asynccontextmanager
-async def _run(store: ModelStore, keeper: PredictionLog | None) -> AsyncIterator[None]:
+async def _run(store: ModelStore, parts: Sequence[_Part]) -> AsyncIterator[None]:
     store.load_last_good()
-    watch = asyncio.create_task(store.watch())
-    if keeper is not None:
-        keeper.start()
-    try:
-        yield
-    finally:
-        watch.cancel()
-        store.stop()
-        with suppress(asyncio.CancelledError):
-            await watch
-        if keeper is not None:
-            await asyncio.to_thread(keeper.stop)
+    async with AsyncExitStack() as stack:
+        for part in parts:
+            part.start()
+            stack.push_async_callback(asyncio.to_thread, part.stop)
+        watch = asyncio.create_task(store.watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+            store.stop()
+            with suppress(asyncio.CancelledError):
+                await watch

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from readmission.serving.access_log import Request
 from readmission.serving.admission import Gate
 from readmission.serving.answers import prediction_json
 from readmission.serving.errors import ProblemError, problem_answer, too_large
 from readmission.serving.fast_lane import FastLane
-from readmission.serving.telemetry import Telemetry
+from readmission.serving.observer import Observer
 
 PREDICT_PATH = "/predict"
 
@@ -44,12 +45,14 @@ class Visit:
         key: API key, empty without one.
         is_json: whether the body says that it is JSON.
         length: bytes of the body as announced, 0 where nothing is.
+        caller: name of its key, once it is let in with one.
     """
 
     request_id: str = ""
     key: str = ""
     is_json: bool = False
     length: int = 0
+    caller: str = ""
 
 
 class Entrance:
@@ -59,8 +62,7 @@ class Entrance:
         app: the application inside.
         lane: answers plain predictions.
         gate: whom it lets in.
-        telemetry: where measurements go.
-        measured: paths that are measured as predictions.
+        observer: told of every request.
         limits: largest body in bytes by path; ``""`` is for all others.
     """
 
@@ -69,15 +71,13 @@ class Entrance:
         app: ASGIApp,
         lane: FastLane,
         gate: Gate,
-        telemetry: Telemetry,
-        measured: frozenset[str],
+        observer: Observer,
         limits: dict[str, int],
     ) -> None:
         self._app = app
         self._lane = lane
         self._gate = gate
-        self._telemetry = telemetry
-        self._measured = measured
+        self._observer = observer
         self._limits = limits
         self._under_way = 0
 
@@ -87,29 +87,28 @@ class Entrance:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
+        path = scope["path"]
         visit = read_visit(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = visit.request_id
-        measured = scope["path"] in self._measured
-        if measured:
-            self._telemetry.started()
+        self._observer.begins(path)
         status = 500
         self._under_way += 1
         try:
             status = await self._handle(scope, receive, send, visit)
         finally:
             self._under_way -= 1
-            if measured:
-                error_type = state.get("error_type", "internal") if status >= 400 else None
-                seconds = time.perf_counter() - start
-                self._telemetry.finished(scope["path"], scope["method"], status, seconds, error_type)
+            error_type = state.get("error_type", "internal") if status >= 400 else None
+            seconds = time.perf_counter() - start
+            request = Request(time.time(), visit.request_id, visit.caller, scope["method"], path, status, seconds)
+            self._observer.ends(request, error_type)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, visit: Visit) -> int:
         path = scope["path"]
         limit = self._limits.get(path) or self._limits[""]
         try:
             client = scope.get("client")
-            self._gate.admit(path, visit.key, client[0] if client else "", self._under_way - 1)
+            visit.caller = self._gate.admit(path, visit.key, client[0] if client else "", self._under_way - 1)
             if visit.length > limit:
                 raise too_large(limit)
             body = await read_body(receive, limit)

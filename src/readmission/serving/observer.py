@@ -1,0 +1,31 @@
+"""What is noted of every request, whoever answers it: metrics of predictions, and the log of all."""
+
+from readmission.serving.access_log import AccessLog, Request
+from readmission.serving.telemetry import Telemetry
+
+
+class Observer:
+    """Sees requests begin and end.
+
+    Args:
+        telemetry: the metrics.
+        measured: paths whose requests they count.
+        access: the log; None: there is none.
+    """
+
+    def __init__(self, telemetry: Telemetry, measured: frozenset[str], access: AccessLog | None) -> None:
+        self._telemetry = telemetry
+        self._measured = measured
+        self._access = access
+
+    def begins(self, path: str) -> None:
+        """Note that a request begins."""
+        if path in self._measured:
+            self._telemetry.started()
+
+    def ends(self, request: Request, error_type: str | None) -> None:
+        """Note that a request has ended; ``error_type`` is None for one that got its answer."""
+        if request.path in self._measured:
+            self._telemetry.finished(request.path, request.method, request.status, request.seconds, error_type)
+        if self._access is not None:
+            self._access.add(request)

@@ -1,0 +1,92 @@
+"""Run the API on uvicorn: in this process, or in several that share one socket and one set of metrics."""
+
+import gc
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from readmission.serving.admission import make_gate
+from readmission.serving.logs import set_up_logs
+from readmission.settings import Settings
+
+METRICS_FOLDER = "metrics"
+GRACE_SECONDS = 5
+
+_WORKER = f"{__name__}:create_worker"
+_SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+"""Read by prometheus_client when it is imported, so it has to be set before that (``telemetry.SHARED_FOLDER``)."""
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests under way then get some seconds.
+
+    Args:
+        settings: of the API; with several workers they read theirs from the environment, which must say the same.
+        host: address to listen on.
+        port: TCP port.
+
+    Raises:
+        BadInputError: a setting is wrong.
+    """
+    set_up_logs()
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "http": "httptools",
+        "loop": "uvloop",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
+    if settings.api_workers == 1:
+        uvicorn.run(_create(settings), **options)
+    else:
+        make_gate(settings)  # what is wrong with the keys is told once, not by every process again and again
+        _share_metrics(settings)
+        uvicorn.run(_WORKER, factory=True, workers=settings.api_workers, **options)
+
+
+def create_worker() -> ASGIApp:
+    """Make the application of one of several processes."""
+    set_up_logs()
+    _end_with_parent()
+    return _create(None)
+
+
+def _create(settings: Settings | None) -> ASGIApp:
+    # What is read and made at the start stays: later collections of garbage need not look at it.
+    gc.disable()
+    from readmission.serving.app import create_app
+
+    app = create_app(settings)
+    gc.freeze()
+    gc.enable()
+    return app
+
+
+def _share_metrics(settings: Settings) -> None:
+    """Have the processes count in files (prometheus_client's multiprocess mode); those of an earlier run go."""
+    folder = settings.home.absolute() / METRICS_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ[_SHARED_METRICS] = str(folder)
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would hold the port for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent watch", daemon=True).start()
