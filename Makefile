@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run stack doctor test check format bench-pipeline bench-quality lock clean
+.PHONY: help run stack doctor test check fuzz format bench-pipeline bench-quality bench-api lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,6 +34,9 @@ check: $(VENV)/dev.stamp ## style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+fuzz: $(VENV)/dev.stamp ## ask the API ten thousand generated questions (minutes)
+	@FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest --timeout=3600 tests/serving/test_generated_requests.py
+
 format: $(VENV)/dev.stamp ## rewrite the source in house style
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -43,6 +46,9 @@ bench-pipeline: $(VENV)/run.stamp ## measure the pipeline against bare fits (an 
 
 bench-quality: $(VENV)/run.stamp ## measure the models against the requested recipe (a quarter of an hour)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality
+
+bench-api: $(VENV)/run.stamp ## measure the API against a no-op and other servers (a quarter of an hour)
+	@$(BIN)/python -m benchmarks.api
 
 lock: $(VENV)/dev.stamp ## renew the hash-pinned requirements
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/run.in -o requirements/run.txt

@@ -8,8 +8,9 @@ import pytest
 from documented import FULL_BODY
 from running_api import serving
 from serving_bundle import MODEL_NAME, MadeBundle
-from test_serving_process import Load, wait_for_version
+from test_serving_process import wait_for_version
 
+from load import Load
 from readmission import bundle
 from readmission.errors import BadInputError
 from readmission.serving.app import create_app
@@ -67,7 +68,7 @@ def test_a_published_model_is_loaded_and_swapped(
         assert httpx.get(f"{api}/ready", trust_env=False).status_code == 503
         first = publisher.publish(tree_bundle.folder)
         wait_for_version(api, first)
-        with Load(api, callers=2) as load:
+        with Load(api, FULL_BODY) as load:
             second = publisher.publish(linear_bundle.folder, as_run=True)
             wait_for_version(api, second)
             incomplete = publisher.publish(tree_bundle.folder, files=bundle.FILES[:3])
@@ -77,10 +78,9 @@ def test_a_published_model_is_loaded_and_swapped(
             wait_for_version(api, third)
         info = httpx.get(f"{api}/model-info", trust_env=False).json()
     publisher.close()
-    assert load.failures == []
-    assert {status for status, _ in load.answers} == {200}
-    assert {first, second} <= {version for _, version in load.answers} <= {first, second, third}
-    assert incomplete not in {version for _, version in load.answers}
+    load.check()
+    assert {first, second} <= load.versions <= {first, second, third}
+    assert incomplete not in load.versions
     assert (info["version"], info["model_type"]) == (third, "decision_tree")
 
     with serving(create_app(settings.model_copy(update={"mlflow_url": "http://127.0.0.1:9"}))) as api:

@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         title="Readmission prediction",
         description="Predicts whether a diabetes patient returns to hospital: not (NO), within 30 days, or later.",
         version=__version__,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lambda _: _run(store, [part for part in (access, keeper) if part is not None]),
     )
     app.include_router(PredictionRoutes(plane, settings.batch_rows).router())

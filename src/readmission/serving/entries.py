@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import token_bytes
 
+import msgspec
+
 from readmission.features.record import RawValue
 from readmission.schema import RECORD_COLUMNS
 
 _NAMES = frozenset(column.name for column in RECORD_COLUMNS)
+_encode = msgspec.json.Encoder().encode
+_NUL = "\\u0000"
 _NOT_IN_POSTGRES = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of characters: JSON may hold them, PostgreSQL's jsonb may not."""
 
@@ -85,8 +89,16 @@ def new_id(at: float) -> str:
 
 def features_json(features: Mapping[str, RawValue]) -> str:
     """Write the record's own fields as JSON that PostgreSQL takes; identifiers and the outcome stay out."""
-    kept = {name: storable(value) for name, value in features.items() if name in _NAMES}
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    kept = features if features.keys() <= _NAMES else {name: features[name] for name in features.keys() & _NAMES}
+    try:
+        text = _encode(kept).decode()
+    except UnicodeEncodeError:  # half a character
+        return _carefully(kept)
+    return _carefully(kept) if _NUL in text else text
+
+
+def _carefully(features: Mapping[str, RawValue]) -> str:
+    return _encode({name: storable(value) for name, value in features.items()}).decode()
 
 
 def storable(value: RawValue) -> RawValue:

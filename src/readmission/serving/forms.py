@@ -49,11 +49,7 @@ FORMS: Mapping[str, Form] = {
     CSV: Form(CSV, read_csv, _csv),
 }
 
-_RECORD: dict[str, Any] = {
-    "type": "object",
-    "description": "A record: the fields of `features` in `/predict`",
-    "examples": [EXAMPLE["features"]],
-}
+_RECORD = {"$ref": "#/components/schemas/Features"}
 _CHANCES = {"type": "number", "minimum": 0, "maximum": 1}
 _PREDICTION: dict[str, Any] = {
     "type": "object",

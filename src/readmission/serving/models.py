@@ -172,3 +172,19 @@ class ModelInfo(Metadata):
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     loaded_at: datetime
+
+
+PREDICTED: dict[str, Any] = {
+    "headers": {
+        "X-Prediction-Id": {"description": "Names the prediction", "schema": {"type": "string", "format": "uuid"}},
+        "X-Model-Version": {"description": "Of the model that answered", "schema": {"type": "string"}},
+    },
+    "links": {
+        "feedback": {
+            "operationId": "feedback",
+            "description": "Tell later what became of it",
+            "requestBody": {"prediction_id": "$response.header.X-Prediction-Id", "readmitted": "NO"},
+        }
+    },
+}
+"""What OpenAPI tells of an answer beside its body."""

@@ -17,6 +17,7 @@ from readmission.serving.forms import BATCH_ANSWERS, BATCH_REQUEST, FORMS, Form
 from readmission.serving.models import (
     EXAMPLE,
     PARTIAL_EXAMPLE,
+    PREDICTED,
     Accepted,
     Explanation,
     FeedbackRequest,
@@ -63,9 +64,10 @@ class PredictionRoutes:
         router = APIRouter(tags=["prediction"])
         problems = describe(*_PROBLEMS)
         post = partial(router.add_api_route, methods=["POST"], responses=problems, response_class=JSONResponse)
-        post(PREDICT_PATH, self.predict, response_model=Prediction)
+        predicted = {**problems, HTTPStatus.OK.value: PREDICTED}
+        post(PREDICT_PATH, self.predict, responses=predicted, response_model=Prediction)
         post(BATCH_PATH, self.predict_batch, responses={**problems, **BATCH_ANSWERS}, openapi_extra=BATCH_REQUEST)
-        post(EXPLAIN_PATH, self.explain, response_model=Explanation)
+        post(EXPLAIN_PATH, self.explain, responses=predicted, response_model=Explanation)
         post(FEEDBACK_PATH, self.feedback, status_code=HTTPStatus.ACCEPTED)
         return router
 

@@ -34,6 +34,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Raises:
         BadInputError: a setting is wrong.
     """
+    make_gate(settings)  # wrong keys are told before anything starts, and once, not by every process
     set_up_logs()
     options: dict[str, Any] = {
         "host": host,
@@ -48,7 +49,6 @@ def serve(settings: Settings, host: str, port: int) -> None:
     if settings.api_workers == 1:
         uvicorn.run(_create(settings), **options)
     else:
-        make_gate(settings)  # what is wrong with the keys is told once, not by every process again and again
         _share_metrics(settings)
         uvicorn.run(_WORKER, factory=True, workers=settings.api_workers, **options)
 
