@@ -1,8 +1,10 @@
 """The grid over processes: every model once, errors as one line, and a dead process is noticed."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -12,7 +14,7 @@ from readmission import pipeline
 from readmission.context import Context
 from readmission.dataset.model import Dataset
 from readmission.errors import ReadmissionError, ServiceDownError
-from readmission.grid import GridJob, _gather, train_grid
+from readmission.grid import LARGE_ROWS, GridJob, _gather, _Task, train_grid
 from readmission.results import Options, TrainingConfig
 from readmission.services import resolve_services
 from readmission.settings import Settings
@@ -44,7 +46,7 @@ def job(platform: Settings, finished: Outcome, tmp_path_factory: pytest.TempPath
 
 def test_each_type_on_each_set(pool: ProcessPoolExecutor, job: GridJob) -> None:
     told: list[tuple[str, int, int]] = []
-    models = train_grid(pool, job, lambda what, done, total: told.append((what, done, total)))
+    models = train_grid(pool, 2, job, lambda what, done, total: told.append((what, done, total)))
     assert sorted((model.cumulative_idx, model.model_type) for model in models) == [
         (number, kind) for number in (0, 1) for kind in TYPES
     ]
@@ -57,7 +59,7 @@ def test_a_missing_view_is_an_error(pool: ProcessPoolExecutor, job: GridJob) -> 
     config = TrainingConfig(cumulative_idx=9, view="train_cumulative_9", rows=1)
     plan = job.plan.model_copy(update={"configs": (config,)})
     with pytest.raises(Exception, match="train_cumulative_9"):
-        train_grid(pool, GridJob(job.services, "grid", plan, {}, job.scratch), lambda *_: None)
+        train_grid(pool, 2, GridJob(job.services, "grid", plan, {}, job.scratch), lambda *_: None)
 
 
 def test_a_service_that_goes_away_is_one_line(pool: ProcessPoolExecutor, job: GridJob) -> None:
@@ -65,14 +67,40 @@ def test_a_service_that_goes_away_is_one_line(pool: ProcessPoolExecutor, job: Gr
     nowhere = gone.clean_url.get_secret_value().rpartition("@")[0] + "@127.0.0.1:9/clean"
     services = job.services.model_copy(update={"clean_url": type(gone.clean_url)(nowhere)})
     with pytest.raises(ServiceDownError, match=r"^PostgreSQL at 127\.0\.0\.1:9/clean"):
-        train_grid(pool, GridJob(services, "grid", job.plan, {}, job.scratch), lambda *_: None)
+        train_grid(pool, 2, GridJob(services, "grid", job.plan, {}, job.scratch), lambda *_: None)
 
 
 def test_a_process_that_died_is_reported() -> None:
-    with worker_pool(1) as own:
-        future = own.submit(os._exit, 9)
-        with pytest.raises(ReadmissionError, match="READMISSION_WORKERS"):
-            _gather({future: "fit"}, "trained", lambda *_: None)
+    with worker_pool(1) as own, pytest.raises(ReadmissionError, match="READMISSION_WORKERS"):
+        _gather(own, 1, [_Task("fit", 1, os._exit, (9,))], "trained", lambda *_: None)
+
+
+class Together:
+    """How many calls run at once."""
+
+    def __init__(self) -> None:
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+
+    def work(self) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(0.02)
+        with self._lock:
+            self._now -= 1
+
+
+@pytest.mark.parametrize(("rows", "most"), [(LARGE_ROWS, 3), (LARGE_ROWS + 1, 2)])
+def test_large_fits_run_on_the_cores_and_small_ones_beside_them(rows: int, most: int) -> None:
+    together = Together()
+    tasks = [_Task(str(number), rows, together.work, ()) for number in range(8)]
+    told: list[int] = []
+    with ThreadPoolExecutor(3) as threads:
+        done = _gather(threads, 2, tasks, "trained", lambda _, count, __: told.append(count))
+    assert together.most == most
+    assert len(done) == 8
+    assert told == list(range(1, 9))
 
 
 def test_workers_end_with_the_pool() -> None:
@@ -93,4 +121,4 @@ def test_a_process_that_dies_in_a_run_changes_nothing_in_production(
 
 
 def _die(pool: ProcessPoolExecutor, *_: object) -> list[object]:
-    return list(_gather({pool.submit(os._exit, 9): "fit"}, "trained", lambda *_: None).values())
+    return list(_gather(pool, 1, [_Task("fit", 1, os._exit, (9,))], "trained", lambda *_: None).values())

@@ -80,6 +80,7 @@ def test_other_variables_are_none_of_our_business(monkeypatch: pytest.MonkeyPatc
         ("READMISSION_S3_BUCKET", "ab"),
         ("READMISSION_EXPERIMENT", ""),
         ("READMISSION_MODEL_NAME", ""),
+        ("READMISSION_OTLP_ENDPOINT", "collector:4318"),
         ("READMISSION_DATA_SHA256", "secret77"),
         ("READMISSION_DATA_SHA256", "A" * 64),
     ],
@@ -101,7 +102,7 @@ def test_a_bad_override_is_refused_too() -> None:
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, (name, variable) in enumerate(zip(Settings.model_fields, VARIABLES, strict=True)):
         kind = str(Settings.model_fields[name].annotation)
-        value = _numbered(number, name) if "int" in kind or "float" in kind else f"{number:064x}"
+        value = _numbered(number, name) if "int" in kind or "float" in kind else _text(number, name)
         value = "no" if "bool" in kind else value
         monkeypatch.setenv(variable, value)
     for number, (name, value) in enumerate(load_settings().model_dump().items()):
@@ -109,7 +110,11 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(value, bool):
             assert not value
             continue
-        assert text in (_numbered(number, name), str(float(_numbered(number, name))), f"{number:064x}")
+        assert text in (_numbered(number, name), str(float(_numbered(number, name))), _text(number, name))
+
+
+def _text(number: int, name: str) -> str:
+    return f"http://{number}" if name == "otlp_endpoint" else f"{number:064x}"
 
 
 def _numbered(number: int, name: str) -> str:

@@ -284,7 +284,7 @@ def train_all(context: Context, dataset: Dataset, plan: Plan, pool: ProcessPoolE
         context.report(Progress(what, done, total))
 
     try:
-        return train_grid(pool, _job(context, dataset, plan), notify)
+        return train_grid(pool, context.settings.workers, _job(context, dataset, plan), notify)
     finally:
         shutil.rmtree(context.scratch, ignore_errors=True)
 

@@ -20,7 +20,7 @@ import psutil
 def worker_pool(workers: int, warm: bool = True) -> Iterator[ProcessPoolExecutor]:
     """Processes that die with this one.
 
-    One more than the cores to be used: whenever one waits for MLflow, another fits (measured: 9 % of the training).
+    One more than the cores to be used; ``grid`` says when it helps.
 
     Args:
         workers: cores to use.

@@ -178,3 +178,11 @@ def test_the_version_is_told(client: httpx.Client) -> None:
 
 def test_without_a_model_there_are_no_answers(empty_client: httpx.Client) -> None:
     problem(send(empty_client, "text/csv", "race\nAsian\n"), 503)
+
+
+def test_the_example_of_the_documentation_is_answered(client: httpx.Client) -> None:
+    description = client.get("/openapi.json").json()
+    content = description["paths"]["/predict/batch"]["post"]["requestBody"]["content"]
+    answer = send(client, "text/csv", content["text/csv"]["example"])
+    assert answer.status_code == 200
+    assert answer.text.count("\n") == 2

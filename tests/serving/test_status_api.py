@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from documented import FULL_BODY, HEALTH
 from prometheus_client.parser import text_string_to_metric_families
 from running_api import calling
 from serving_bundle import MadeBundle
 
+from documented import FULL_BODY, HEALTH
 from readmission.schema import LABELS, RECORD_COLUMNS
 from readmission.serving.app import create_app
 from readmission.serving.data_plane import DataPlane
@@ -167,7 +167,7 @@ def test_an_unforeseen_failure_is_a_problem_and_counted(
     assert answer.json()["type"].endswith(":internal")
     assert answer.headers["X-Request-Id"] == "r1"
     assert "value of a record" not in answer.text
-    assert value(metrics, "predict_errors_total", error_type="internal") == 1
+    assert value(metrics, "predict_errors_total", error_type="internal", model_version="none") == 1
     assert value(metrics, "predict_requests_in_progress") == 0
     assert "Request r1 failed: KeyError" in caplog.text
 

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
@@ -31,6 +31,9 @@ from readmission.serving.spool import Spool
 from readmission.serving.telemetry import Telemetry
 from readmission.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from readmission.serving.tracing import Tracing
+
 SHELF_FOLDER = "serving"
 SPOOL_FOLDER = "predictions"
 MEASURED = frozenset({PREDICT_PATH, BATCH_PATH, EXPLAIN_PATH})
@@ -52,6 +55,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     store = make_store(settings, telemetry.model_changed)
     keeper = _make_log(settings, telemetry)
     access = AccessLog(sys.stderr.buffer) if settings.access_log else None
+    tracing = _make_tracing(settings.otlp_endpoint)
+    parts = [part for part in (access, tracing, keeper) if part is not None]
     plane = DataPlane(store, telemetry, keeper)
     # FastAPI's own pages of documentation load their scripts from the internet; a hospital's network has none.
     app = FastAPIOffline(
@@ -59,7 +64,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         description="Predicts whether a diabetes patient returns to hospital: not (NO), within 30 days, or later.",
         version=__version__,
         generate_unique_id_function=lambda route: route.name,
-        lifespan=lambda _: _run(store, [part for part in (access, keeper) if part is not None]),
+        lifespan=lambda _: _run(store, parts),
     )
     app.include_router(PredictionRoutes(plane, settings.batch_rows).router())
     app.include_router(StatusRoutes(plane, telemetry, settings.model_name).router())
@@ -67,13 +72,15 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     limits = {"": settings.body_limit, BATCH_PATH: settings.batch_limit}
     observer = Observer(telemetry, MEASURED, access)
     entrance = Entrance(app, FastLane(plane), make_gate(settings), observer, limits)
-    return entrance if settings.otlp_endpoint is None else _traced(entrance, settings.otlp_endpoint)
+    return entrance if tracing is None else tracing.around(entrance)
 
 
-def _traced(app: ASGIApp, collector: str) -> ASGIApp:
-    from readmission.serving.tracing import traced  # a tenth of a second and megabytes that most servers do not need
+def _make_tracing(collector: str | None) -> "Tracing | None":
+    if collector is None:
+        return None
+    from readmission.serving.tracing import Tracing  # a tenth of a second and megabytes that most servers do not need
 
-    return traced(app, collector)
+    return Tracing(collector)
 
 
 def make_store(settings: Settings, on_change: Callable[[Scorer], None]) -> ModelStore:

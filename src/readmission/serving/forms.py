@@ -76,7 +76,10 @@ BATCH_REQUEST: dict[str, Any] = {
         "content": {
             JSON: {"schema": _list_of("records", _RECORD), "example": {"records": [EXAMPLE["features"]]}},
             NDJSON: {"schema": {"type": "string", "description": "One record per line, as JSON"}},
-            CSV: {"schema": {"type": "string", "description": "With a header"}, "example": _EXAMPLE_CSV},
+            CSV: {
+                "schema": {"type": "string", "minLength": 1, "description": "With a header of field names"},
+                "example": _EXAMPLE_CSV,
+            },
         },
     }
 }

@@ -66,7 +66,8 @@ class PredictionRoutes:
         post = partial(router.add_api_route, methods=["POST"], responses=problems, response_class=JSONResponse)
         predicted = {**problems, HTTPStatus.OK.value: PREDICTED}
         post(PREDICT_PATH, self.predict, responses=predicted, response_model=Prediction)
-        post(BATCH_PATH, self.predict_batch, responses={**problems, **BATCH_ANSWERS}, openapi_extra=BATCH_REQUEST)
+        batch = {**problems, **describe(HTTPStatus.UNSUPPORTED_MEDIA_TYPE), **BATCH_ANSWERS}
+        post(BATCH_PATH, self.predict_batch, responses=batch, openapi_extra=BATCH_REQUEST)
         post(EXPLAIN_PATH, self.explain, responses=predicted, response_model=Explanation)
         post(FEEDBACK_PATH, self.feedback, status_code=HTTPStatus.ACCEPTED)
         return router

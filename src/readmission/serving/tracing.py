@@ -15,24 +15,35 @@ _PROBES = "/live,/ready,/health,/metrics"
 _HEADERS = ["x-request-id", "x-prediction-id", "x-model-version"]
 
 
-def traced(app: ASGIApp, collector: str) -> ASGIApp:
-    """Have every request but those of probes make a span, below the caller's if it sent one (W3C Trace Context).
+class Tracing:
+    """Makes a span of every request but those of probes, below the caller's if it sent one (W3C Trace Context).
 
     A span has method, path, status and the ids of the answer; never a body. Spans are sent in batches by a thread of
     their own; what a collector does not take is dropped.
 
     Args:
-        app: to trace.
         collector: address of one that takes OTLP over HTTP, such as ``http://127.0.0.1:4318``.
     """
-    resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__})
-    provider = TracerProvider(resource=resource)
-    exporter = OTLPSpanExporter(endpoint=f"{collector.rstrip('/')}/v1/traces")
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    return OpenTelemetryMiddleware(
-        app,
-        tracer_provider=provider,
-        excluded_urls=_PROBES,
-        exclude_spans=["receive", "send"],
-        http_capture_headers_server_response=_HEADERS,
-    )
+
+    def __init__(self, collector: str) -> None:
+        resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__})
+        self._provider = TracerProvider(resource=resource)
+        exporter = OTLPSpanExporter(endpoint=f"{collector.rstrip('/')}/v1/traces")
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Trace an application."""
+        return OpenTelemetryMiddleware(
+            app,
+            tracer_provider=self._provider,
+            excluded_urls=_PROBES,
+            exclude_spans=["receive", "send"],
+            http_capture_headers_server_response=_HEADERS,
+        )
+
+    def start(self) -> None:
+        """Nothing to begin."""
+
+    def stop(self) -> None:
+        """Send what waits."""
+        self._provider.shutdown()
