@@ -1,5 +1,6 @@
 """What the API answers is what the fitted pipeline answers, on every test row of the real file."""
 
+import contextlib
 import http.client
 import json
 from collections.abc import Callable
@@ -20,7 +21,9 @@ import pytest
 from api_process import api_process
 from command_line import CommandLine, mlflow_may_warn
 from readmission.bundle import PARITY_TOLERANCE
+from readmission.registry.client import make_client
 from readmission.schema import BY_NAME, LABELS, MISSING, RECORD_COLUMNS
+from readmission.serving.mlflow_rest import ALIAS
 from readmission.settings import Settings
 
 NAMES = [column.name for column in RECORD_COLUMNS]
@@ -45,9 +48,11 @@ class Compared:
 
 def fitted_answers(cli: CommandLine, rows: pd.DataFrame, folder: Path) -> Answers:
     """What the model gives as it was stored by training, by scikit-learn and LightGBM."""
-    uri = f"models:/{cli.settings.model_name}@production"
+    version = make_client(cli.services).get_model_version_by_alias(cli.settings.model_name, ALIAS)
     with mlflow_may_warn():
-        place = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=cli.services.mlflow_url)
+        place = mlflow.artifacts.download_artifacts(
+            version.source, dst_path=str(folder), tracking_uri=cli.services.mlflow_url
+        )
         answers = mlflow.sklearn.load_model(place).predict(rows)
     return Answers(answers["readmission_prediction"].tolist(), answers[list(LABELS)].to_numpy())
 
@@ -84,14 +89,14 @@ def single_answers(url: str, rows: pd.DataFrame) -> Answers:
     bodies = [as_body(row) for row in rows.to_dict("records")]
 
     def ask(share: list[bytes]) -> list[dict[str, Any]]:
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         found = []
-        for body in share:
-            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            content = answer.read()
-            assert answer.status == 200, content
-            found.append(json.loads(content))
+        with contextlib.closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
+            for body in share:
+                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                content = answer.read()
+                assert answer.status == 200, content
+                found.append(json.loads(content))
         return found
 
     shares = [bodies[start::CALLERS] for start in range(CALLERS)]
