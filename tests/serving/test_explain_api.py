@@ -6,13 +6,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from documented import FULL_BODY
 from running_api import NOWHERE, calling, put_on_shelf
 from serving_bundle import MadeBundle
 from test_predict_api import JSON, problem, wrong_fields
 
+from documented import FULL_BODY
 from readmission.serving.app import create_app
-from readmission.serving.entries import new_id
+from readmission.serving.ids import prediction_id
 from readmission.settings import Settings
 
 
@@ -60,7 +60,7 @@ def test_without_a_model_there_is_no_explanation(empty_client: httpx.Client) -> 
     ("body", "wrong"),
     [
         ({"prediction_id": "x", "readmitted": "NO"}, ["prediction_id"]),
-        ({"prediction_id": new_id(1.0), "readmitted": "maybe"}, ["readmitted"]),
+        ({"prediction_id": prediction_id(1.0), "readmitted": "maybe"}, ["readmitted"]),
         ({}, ["prediction_id", "readmitted"]),
     ],
 )
@@ -69,7 +69,7 @@ def test_feedback_is_checked(client: httpx.Client, body: dict, wrong: list[str])
 
 
 def test_where_nothing_is_kept_feedback_is_refused(client: httpx.Client) -> None:
-    body = {"prediction_id": new_id(1.0), "readmitted": "NO"}
+    body = {"prediction_id": prediction_id(1.0), "readmitted": "NO"}
     assert problem(client.post("/feedback", json=body), 503)["type"].endswith(":not_kept")
 
 

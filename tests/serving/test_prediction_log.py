@@ -9,13 +9,16 @@ import pytest
 
 from command_line import eventually
 from readmission.serving import prediction_log
-from readmission.serving.entries import Entry, FeedbackEntry, PredictionEntry, from_line, new_id, to_line
+from readmission.serving.entries import Entry, FeedbackEntry, PredictionEntry, from_line, record_json, to_line
+from readmission.serving.ids import prediction_id
 from readmission.serving.prediction_log import PredictionLog
 from readmission.serving.spool import Spool
 
 
 def prediction(number: int, **features: str | int | None) -> PredictionEntry:
-    return PredictionEntry(new_id(time.time()), float(number), "7", features, (0.5, 0.25, 0.25), "NO")
+    return PredictionEntry(
+        prediction_id(time.time()), float(number), "7", record_json(features), (0.5, 0.25, 0.25), "NO"
+    )
 
 
 class FickleStore:
@@ -113,7 +116,7 @@ def test_nothing_is_lost_while_the_database_is_away(tmp_path: Path) -> None:
 def test_what_waits_on_disk_survives_a_restart(tmp_path: Path) -> None:
     first = Set(tmp_path)
     first.store.up = False
-    entries = [prediction(1, race="Asian"), FeedbackEntry(new_id(2.0), 2.0, "<30")]
+    entries = [prediction(1, race="Asian"), FeedbackEntry(prediction_id(2.0), 2.0, "<30")]
     for entry in entries:
         first.log.put(entry)
     first.log.stop()
@@ -178,13 +181,15 @@ def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
     assert spool.read(spool.files()[0]) == [entry]
 
 
-@pytest.mark.parametrize("entry", [prediction(1, race='A\u00e4\\"\t', age=None), FeedbackEntry(new_id(1.0), 1.5, "NO")])
+@pytest.mark.parametrize(
+    "entry", [prediction(1, race='A\u00e4\\"\t', age=None), FeedbackEntry(prediction_id(1.0), 1.5, "NO")]
+)
 def test_lines_hold_whole_entries(entry: Entry) -> None:
     assert from_line(to_line(entry)) == entry
 
 
 def test_ids_are_uuids_in_the_order_of_time() -> None:
-    ids = [new_id(second) for second in (1.0, 2.0, 1e9, 2e9)]
+    ids = [prediction_id(second) for second in (1.0, 2.0, 1e9, 2e9)]
     assert ids == sorted(ids)
     assert all(text[14] == "7" and text[19] in "89ab" and len(text) == 36 for text in ids)
-    assert len({new_id(5.0) for _ in range(1000)}) == 1000
+    assert len({prediction_id(5.0) for _ in range(1000)}) == 1000

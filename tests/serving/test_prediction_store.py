@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from readmission.serving import prediction_store
-from readmission.serving.entries import FeedbackEntry, PredictionEntry, new_id
+from readmission.serving.entries import FeedbackEntry, PredictionEntry, record_json
+from readmission.serving.ids import prediction_id
 from readmission.serving.prediction_store import PredictionStore
 from readmission.settings import Settings
 
@@ -38,7 +39,7 @@ def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
 
 
 def prediction(at: float = 1.5e9, **features: str | int | None) -> PredictionEntry:
-    return PredictionEntry(new_id(at), at, "7", features, (0.1, 1 / 3, 1e-17), ">30")
+    return PredictionEntry(prediction_id(at), at, "7", record_json(features), (0.1, 1 / 3, 1e-17), ">30")
 
 
 def test_entries_are_kept_exactly(store: PredictionStore, settings: Settings) -> None:
@@ -61,7 +62,7 @@ def test_entries_are_kept_once(store: PredictionStore, settings: Settings) -> No
 
 
 def test_the_latest_feedback_counts(store: PredictionStore, settings: Settings) -> None:
-    number = new_id(1.0)
+    number = prediction_id(1.0)
     store.write([FeedbackEntry(number, 2.0, "NO"), FeedbackEntry(number, 5.0, "<30"), FeedbackEntry(number, 3.0, "NO")])
     store.write([FeedbackEntry(number, 4.0, ">30")])
     assert rows(settings, "SELECT readmitted FROM feedback") == [("<30",)]

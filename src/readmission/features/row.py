@@ -1,8 +1,9 @@
-"""One record to one row of the matrix, compiled for a fitted encoder: look-ups and one sum in place of a hundred rules.
+"""One record to one row of the matrix, compiled for a fitted encoder: look-ups in place of a hundred rules.
 
-Every feature either depends on one raw column alone or is a sum over several (``rules.DERIVED``). So each raw value has
-a vector, what it adds to every feature, and a record's row is the sum of the vectors of its values. Nearly all values
-have been met before; their vectors are rows of one table, which numpy gathers and adds in a few microseconds.
+Every feature either depends on one raw column alone or is a sum of counts over several (``rules.DERIVED``). So each raw
+value has a vector, what it gives to every feature, and a record's row is made of the vectors of its values. Nearly all
+values have been met before, and most records are much alike: kept of a value is only where its vector differs from that
+of an ordinary value of the same column, and a row begins as that of an ordinary record.
 """
 
 import threading
@@ -21,11 +22,14 @@ Vector = npt.NDArray[np.float64]
 MOST_VALUES = 20_000
 """Values that are kept, of all columns together; the source has 2,500. Others are worked out anew each time."""
 
-_FIRST_SIZE = 2_048
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 _Part = Callable[[str, Vector], None]
 """Adds what a raw value, as text, contributes."""
+
+_Places = tuple[tuple[int, float], ...]
+_Change = tuple[_Places, _Places]
+"""Features that a value sets, for no other column has a say in them, and features that it adds to, in whole numbers."""
 
 
 class RowEncoder:
@@ -39,11 +43,13 @@ class RowEncoder:
         self._n_features = len(encoder.features)
         self._width = self._n_features
         self._ratios: list[tuple[int, int, int]] = []
+        self._sums: set[int] = set()
         self._parts: dict[str, list[_Part]] = {column.name: [] for column in RECORD_COLUMNS}
         self._plan(encoder)
-        self._places: dict[str, dict[RawValue, int]] = {column.name: {} for column in RECORD_COLUMNS}
-        self._columns = tuple(self._places.items())
-        self._table = np.zeros((_FIRST_SIZE, self._width))
+        self._ordinary = {column.name: self._vector(column.name, column.example) for column in RECORD_COLUMNS}
+        self._start: list[float] = np.sum(list(self._ordinary.values()), axis=0).tolist()
+        self._known: dict[str, dict[RawValue, _Change]] = {column.name: {} for column in RECORD_COLUMNS}
+        self._columns = tuple(self._known.items())
         self._count = 0
         self._lock = threading.Lock()
 
@@ -59,19 +65,24 @@ class RowEncoder:
         Raises:
             ValueError: a count is no whole number, or a number is beyond float32.
         """
-        total: Vector = np.sum([self._vector(name, raw.get(name)) for name in self._places], axis=0)
+        total: Vector = np.sum([self._vector(name, raw.get(name)) for name in self._known], axis=0)
         if np.abs(total).max() > _FLOAT32_MAX:
             raise ValueError("a number is beyond float32")
-        return self._row(total)
+        return self._row(total.tolist())
 
     def encode_known(self, raw: Mapping[str, RawValue]) -> npt.NDArray[np.float32] | None:
         """Encode a record all of whose values have been learned, quickly; None where one has not."""
-        get = raw.get
+        row, get = self._start.copy(), raw.get
         try:
-            places = [known[get(name)] for name, known in self._columns]
+            for name, known in self._columns:
+                given, added = known[get(name)]
+                for place, amount in given:
+                    row[place] = amount
+                for place, amount in added:
+                    row[place] += amount
         except KeyError:
             return None
-        return self._row(np.add.reduce(self._table[places], axis=0))
+        return self._row(row)
 
     def learn(self, name: str, value: RawValue) -> None:
         """Keep the vector of a value, unless there are too many already.
@@ -79,20 +90,21 @@ class RowEncoder:
         Raises:
             ValueError: a count is no whole number.
         """
-        vector = self._vector(name, value)
+        change = self._change(name, value)
         with self._lock:
-            if value in self._places[name] or self._count >= MOST_VALUES:
-                return
-            if self._count == len(self._table):
-                self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-            self._table[self._count] = vector
-            # Last: a reader who finds the place finds the vector too.
-            self._places[name][value] = self._count
-            self._count += 1
+            if value not in self._known[name] and self._count < MOST_VALUES:
+                self._known[name][value] = change
+                self._count += 1
 
     def knows(self, name: str, value: RawValue) -> bool:
         """Whether a value has been learned."""
-        return value in self._places[name]
+        return value in self._known[name]
+
+    def _change(self, name: str, value: RawValue) -> _Change:
+        vector, ordinary = self._vector(name, value), self._ordinary[name]
+        places = np.flatnonzero(vector != ordinary).tolist()
+        given = tuple((place, float(vector[place])) for place in places if place not in self._sums)
+        return given, tuple((p, float(vector[p] - ordinary[p])) for p in places if p in self._sums)
 
     def _vector(self, name: str, value: RawValue) -> Vector:
         vector = np.zeros(self._width)
@@ -101,10 +113,10 @@ class RowEncoder:
             part(text, vector)
         return vector
 
-    def _row(self, total: Vector) -> npt.NDArray[np.float32]:
+    def _row(self, row: list[float]) -> npt.NDArray[np.float32]:
         for place, amount, per in self._ratios:
-            total[place] = 10 * total[amount] // max(total[per], 1.0)
-        return total[None, : self._n_features].astype(np.float32)
+            row[place] = 10 * row[amount] // max(row[per], 1.0)
+        return np.array([row[: self._n_features]], np.float32)
 
     def _plan(self, encoder: Encoder) -> None:
         rules = {rule.name: rule for rule in RULES}
@@ -122,7 +134,9 @@ class RowEncoder:
             amount, per = self._width, self._width + 1
             self._width += 2
             self._ratios.append((place, amount, per))
+            self._sums.add(per)
             self._parts[rules[derived.per].source].append(_counted(rules[derived.per], {}, per))
+        self._sums.add(amount)
         for name in derived.sources:
             self._parts[rules[name].source].append(_counted(rules[name], derived.weights, amount))
 

@@ -1,10 +1,9 @@
 """Answers as the bodies that callers know, keys in their documented order."""
 
 import json
-from collections.abc import Iterator
 
 from readmission.schema import LABELS
-from readmission.serving.data_plane import BatchAnswers
+from readmission.serving.batch_texts import BatchTexts, joined_bytes
 from readmission.serving.explainer import Explained
 from readmission.serving.scorer import Answer
 
@@ -22,24 +21,24 @@ def prediction_json(answer: Answer) -> str:
     )
 
 
-def batch_members(answers: BatchAnswers) -> Iterator[str]:
-    """Write each answer of a batch as a JSON object: a prediction and its id."""
-    scores = answers.scores
-    rows = zip(answers.ids, scores.labels.tolist(), scores.probabilities.tolist(), strict=True)
-    for number, label, chances in rows:
-        prediction = prediction_json(Answer(LABELS[label], chances, ""))
-        yield f'{prediction[:-1]},"prediction_id":"{number}"}}'
+def batch_members(texts: BatchTexts, before: str = "", after: str = "") -> bytes:
+    """Write each answer of a batch as a JSON object, a prediction and its id, between two texts."""
+    chances = texts.chances
+    row = [
+        f'{before}{{"readmission_prediction":"', texts.labels, '","probabilities":{"NO":', chances[_NO],
+        ',"<30":', chances[_WITHIN_30], ',">30":', chances[_AFTER_30], '},"prediction_id":"', texts.ids, f'"}}{after}',
+    ]  # fmt: skip
+    return joined_bytes(row)
 
 
 CSV_HEADER = "readmission_prediction,probability_NO,probability_<30,probability_>30,prediction_id\n"
 
 
-def batch_lines(answers: BatchAnswers) -> Iterator[str]:
-    """Write each answer of a batch as a line of CSV, without its end."""
-    scores = answers.scores
-    rows = zip(answers.ids, scores.labels.tolist(), scores.probabilities.tolist(), strict=True)
-    for number, label, chances in rows:
-        yield f"{LABELS[label]},{chances[_NO]!r},{chances[_WITHIN_30]!r},{chances[_AFTER_30]!r},{number}"
+def batch_lines(texts: BatchTexts) -> bytes:
+    """Write each answer of a batch as a line of CSV."""
+    chances = texts.chances
+    no, within_30, after_30 = chances[_NO], chances[_WITHIN_30], chances[_AFTER_30]
+    return joined_bytes([texts.labels, ",", no, ",", within_30, ",", after_30, ",", texts.ids, "\n"])
 
 
 def explanation_json(answer: Answer, explained: Explained) -> str:

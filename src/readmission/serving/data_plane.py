@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from readmission.features.record import RawValue
 from readmission.schema import LABELS
 from readmission.serving.batch_entry import make_entry
-from readmission.serving.bulk import Scores, score_columns
-from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry, new_id
+from readmission.serving.batch_texts import BatchTexts, as_texts
+from readmission.serving.bulk import score_columns
+from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry, record_json, storable
 from readmission.serving.errors import no_model, not_kept, unscorable
 from readmission.serving.explainer import Explained
+from readmission.serving.ids import prediction_id, prediction_ids
 from readmission.serving.model_store import ModelStore
 from readmission.serving.models import ModelInfo, Preprocessing
 from readmission.serving.scorer import Answer, Scorer
@@ -23,8 +25,7 @@ PREDICTION_ID = b"x-prediction-id"
 MODEL_VERSION = b"x-model-version"
 
 
-@dataclass(frozen=True, slots=True)
-class Predicted:
+class Predicted(NamedTuple):
     """An answer that was counted and kept under an id."""
 
     answer: Answer
@@ -34,14 +35,6 @@ class Predicted:
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What is told beside the answer."""
         return [(PREDICTION_ID, self.prediction_id.encode()), (MODEL_VERSION, self.answer.version.encode())]
-
-
-@dataclass(frozen=True, slots=True)
-class BatchAnswers:
-    """Answers to a part of a batch, each under an id."""
-
-    ids: list[str]
-    scores: Scores
 
 
 class Keeper(Protocol):
@@ -97,13 +90,14 @@ class DataPlane:
         except ValueError:  # its message may quote the record
             raise unscorable() from None
         self._remember(scorer, raw)
-        return self._keep(answer, raw)
+        return self._keep(answer, record_json(raw))
 
-    def predict_known(self, raw: Mapping[str, RawValue]) -> Predicted | None:
+    def predict_known(self, raw: Mapping[str, RawValue], record: bytes) -> Predicted | None:
         """Score one record quickly, if all of its values have been met and checked before.
 
         Args:
-            raw: values under the source's names, the caller's own object: it is kept.
+            raw: values under the source's names, and nothing else.
+            record: the same as the caller wrote it: a JSON object whose member ``features`` it is.
         """
         scorer = self._store.current
         if scorer is None:
@@ -112,7 +106,11 @@ class DataPlane:
             answer = scorer.score_known(raw)
         except ValueError:
             return None
-        return None if answer is None else self._keep(answer, raw)
+        if answer is None:
+            return None
+        for name, oddity in scorer.unusual.among(raw):
+            self._telemetry.unusual(name, oddity)
+        return self._keep(answer, record.decode())
 
     def explain(self, raw: Mapping[str, RawValue]) -> tuple[Predicted, Explained]:
         """Score one record and take the answer apart.
@@ -130,9 +128,9 @@ class DataPlane:
         except ValueError:
             raise unscorable() from None
         self._remember(scorer, raw)
-        return self._keep(answer, raw), explained
+        return self._keep(answer, record_json(raw)), explained
 
-    def predict_batch(self, raw: pa.Table) -> tuple[str, Iterator[BatchAnswers]]:
+    def predict_batch(self, raw: pa.Table) -> tuple[str, Iterator[BatchTexts]]:
         """Score many records.
 
         Args:
@@ -147,16 +145,28 @@ class DataPlane:
         scorer = self._scorer()
         return scorer.version, self._score_batch(scorer, raw)
 
-    def _score_batch(self, scorer: Scorer, raw: pa.Table) -> Iterator[BatchAnswers]:
+    def _score_batch(self, scorer: Scorer, raw: pa.Table) -> Iterator[BatchTexts]:
         start = 0
         for scores in score_columns(scorer, raw):
             chunk = raw.slice(start, len(scores.labels))
             start += chunk.num_rows
-            kept = make_entry(chunk, scores, scorer.version, time.time())
+            at = time.time()
+            texts = as_texts(prediction_ids(at, chunk.num_rows), scores)
             self._telemetry.predicted_batch(scores.labels, scorer.version)
+            self._count_unusual(scorer, chunk)
             if self._keeper is not None:
-                self._keeper.put_batch(kept.entry)
-            yield BatchAnswers(kept.ids, scores)
+                self._keeper.put_batch(make_entry(chunk, texts, scorer.version, at))
+            yield texts
+
+    def _count_unusual(self, scorer: Scorer, chunk: pa.Table) -> None:
+        for name in chunk.column_names:
+            column = chunk.column(name).combine_chunks()
+            oddities = [scorer.unusual.find(name, text) for text in column.dictionary.to_pylist()]
+            if any(oddities):
+                counts = np.bincount(column.indices, minlength=len(oddities)).tolist()
+                for oddity, count in zip(oddities, counts, strict=True):
+                    if oddity is not None and count:
+                        self._telemetry.unusual(name, oddity, count)
 
     def take_feedback(self, prediction_id: str, readmitted: str) -> None:
         """Keep what became of a prediction.
@@ -168,22 +178,25 @@ class DataPlane:
             raise not_kept()
         self._keeper.put(FeedbackEntry(prediction_id, time.time(), readmitted))
 
-    def _keep(self, answer: Answer, raw: Mapping[str, RawValue]) -> Predicted:
+    def _keep(self, answer: Answer, record: str) -> Predicted:
         at = time.time()
-        prediction_id = new_id(at)
+        number = prediction_id(at)
         self._telemetry.predicted(answer)
         if self._keeper is not None:
-            entry = PredictionEntry(prediction_id, at, answer.version, raw, answer.probabilities, answer.label)
+            entry = PredictionEntry(number, at, answer.version, record, answer.probabilities, answer.label)
             self._keeper.put(entry)
-        return Predicted(answer, prediction_id)
+        return Predicted(answer, number)
 
     def _remember(self, scorer: Scorer, raw: Mapping[str, RawValue]) -> None:
-        """Count what is unusual; what is not, the fast lane may take from now on."""
+        """Count what is unusual, and let the fast lane take the same values from now on."""
         for name, value in raw.items():
             oddity = scorer.unusual.find(name, value)
             if oddity is not None:
                 self._telemetry.unusual(name, oddity)
-            elif not scorer.rows.knows(name, value):
+            if scorer.rows.knows(name, value) or storable(value) != value:
+                continue
+            # First: what the fast lane takes, it also counts.
+            if oddity is None or scorer.unusual.meet(name, value, oddity):
                 scorer.rows.learn(name, value)
 
     def model_info(self) -> ModelInfo:

@@ -7,7 +7,6 @@ which checks, explains and answers in full. Both lanes share the data plane, and
 
 import re
 import time
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from readmission.serving.admission import Gate
 from readmission.serving.answers import prediction_json
 from readmission.serving.errors import ProblemError, problem_answer, too_large
 from readmission.serving.fast_lane import FastLane
+from readmission.serving.ids import request_id
 from readmission.serving.observer import Observer
 
 PREDICT_PATH = "/predict"
@@ -159,7 +159,7 @@ def read_visit(headers: Iterable[tuple[bytes, bytes]]) -> Visit:
         elif name == b"x-request-id":
             visit.request_id = value.decode("latin-1")
     if not _SAFE_ID.fullmatch(visit.request_id):
-        visit.request_id = uuid.uuid4().hex
+        visit.request_id = request_id()
     return visit
 
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from secrets import token_bytes
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,15 +18,14 @@ _NOT_IN_POSTGRES = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of characters: JSON may hold them, PostgreSQL's jsonb may not."""
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionEntry:
+class PredictionEntry(NamedTuple):
     """One prediction.
 
     Attributes:
         id: UUID that the caller was told.
         at: seconds since 1970.
         version: of the model.
-        features: as the caller sent them; may hold more than the record's fields.
+        record: JSON that PostgreSQL takes, an object whose member ``features`` holds the record (``record_json``).
         probabilities: in the order of LABELS.
         label: the class.
     """
@@ -34,7 +33,7 @@ class PredictionEntry:
     id: str
     at: float
     version: str
-    features: Mapping[str, RawValue]
+    record: str
     probabilities: tuple[float, ...]
     label: str
 
@@ -60,11 +59,11 @@ class BatchEntry:
 
     Attributes:
         count: how many.
-        lines: as PostgreSQL's COPY reads them, in the order of the columns of ``predictions``.
+        lines: as PostgreSQL's COPY reads them (``prediction_store``), UTF-8.
     """
 
     count: int
-    lines: str
+    lines: bytes
 
 
 Entry = PredictionEntry | FeedbackEntry | BatchEntry
@@ -75,30 +74,18 @@ def count_of(entry: Entry) -> int:
     return entry.count if isinstance(entry, BatchEntry) else 1
 
 
-def new_id(at: float) -> str:
-    """Make a UUID of version 7 (RFC 9562): random, and in the order of time, which keeps an index small.
-
-    Args:
-        at: seconds since 1970.
-    """
-    chance = int.from_bytes(token_bytes(10))
-    time_bits = (int(at * 1000) & 0xFFFF_FFFF_FFFF) << 80
-    text = f"{time_bits | 0x7 << 76 | (chance >> 68) << 64 | 0x2 << 62 | chance & 0x3FFF_FFFF_FFFF_FFFF:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def features_json(features: Mapping[str, RawValue]) -> str:
-    """Write the record's own fields as JSON that PostgreSQL takes; identifiers and the outcome stay out."""
+def record_json(features: Mapping[str, RawValue]) -> str:
+    """Write a record's own fields as JSON that PostgreSQL takes; identifiers and the outcome stay out."""
     kept = features if features.keys() <= _NAMES else {name: features[name] for name in features.keys() & _NAMES}
     try:
-        text = _encode(kept).decode()
+        text = _encode({"features": kept}).decode()
     except UnicodeEncodeError:  # half a character
         return _carefully(kept)
     return _carefully(kept) if _NUL in text else text
 
 
 def _carefully(features: Mapping[str, RawValue]) -> str:
-    return _encode({name: storable(value) for name, value in features.items()}).decode()
+    return _encode({"features": {name: storable(value) for name, value in features.items()}}).decode()
 
 
 def storable(value: RawValue) -> RawValue:
@@ -106,17 +93,14 @@ def storable(value: RawValue) -> RawValue:
     return _NOT_IN_POSTGRES.sub("\ufffd", value) if isinstance(value, str) else value
 
 
-def to_line(entry: Entry) -> str:
+def to_line(entry: PredictionEntry | FeedbackEntry) -> str:
     """Write an entry as one line of JSON."""
-    if isinstance(entry, BatchEntry):
-        return json.dumps([entry.count, entry.lines])
     if isinstance(entry, FeedbackEntry):
         return json.dumps([entry.prediction_id, entry.at, entry.readmitted])
-    features = features_json(entry.features)
-    return json.dumps([entry.id, entry.at, entry.version, features, entry.probabilities, entry.label])
+    return json.dumps([entry.id, entry.at, entry.version, entry.record, entry.probabilities, entry.label])
 
 
-def from_line(line: str) -> Entry:
+def from_line(line: str) -> PredictionEntry | FeedbackEntry:
     """Read what ``to_line`` wrote.
 
     Raises:
@@ -124,11 +108,9 @@ def from_line(line: str) -> Entry:
     """
     fields = json.loads(line)
     try:
-        if len(fields) == 2:
-            return BatchEntry(*fields)
         if len(fields) == 3:
             return FeedbackEntry(*fields)
-        number, at, version, features, probabilities, label = fields
-        return PredictionEntry(number, at, version, json.loads(features), tuple(probabilities), label)
+        number, at, version, record, probabilities, label = fields
+        return PredictionEntry(number, at, version, record, tuple(probabilities), label)
     except TypeError:
         raise ValueError("no entry") from None

@@ -3,10 +3,11 @@
 import msgspec
 
 from readmission.features.record import RawValue
-from readmission.schema import IDENTIFIERS, LABEL_COLUMN, RECORD_COLUMNS
+from readmission.schema import RECORD_COLUMNS
 from readmission.serving.data_plane import DataPlane, Predicted
 
-_NAMES = frozenset((*(column.name for column in RECORD_COLUMNS), *IDENTIFIERS, LABEL_COLUMN))
+_NAMES = frozenset(column.name for column in RECORD_COLUMNS)
+"""Not the identifiers and the outcome, which are allowed: the body is kept as it is, and they are not."""
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -33,4 +34,4 @@ class FastLane:
             return None
         if not features.keys() <= _NAMES:
             return None
-        return self._plane.predict_known(features)
+        return self._plane.predict_known(features, body)

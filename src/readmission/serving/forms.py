@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from readmission.schema import RECORD_COLUMNS
 from readmission.serving.answers import CSV_HEADER, batch_lines, batch_members
+from readmission.serving.batch_texts import BatchTexts
 from readmission.serving.batches import read_csv, read_json, read_ndjson
-from readmission.serving.data_plane import BatchAnswers
 from readmission.serving.models import EXAMPLE
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
@@ -21,26 +21,28 @@ class Form:
 
     media_type: str
     read: Callable[[bytes], pa.Table]
-    write: Callable[[Iterable[BatchAnswers]], Iterator[str]]
+    write: Callable[[Iterable[BatchTexts]], Iterator[bytes]]
 
 
-def _json(parts: Iterable[BatchAnswers]) -> Iterator[str]:
-    separator = '{"predictions":['
+def _json(parts: Iterable[BatchTexts]) -> Iterator[bytes]:
+    yield b'{"predictions":['
+    first = True
     for part in parts:
-        yield separator + ",".join(batch_members(part))
-        separator = ","
-    yield "]}" if separator == "," else f"{separator}]}}"
+        members = batch_members(part, before=",")
+        yield members[1:] if first else members
+        first = first and not members
+    yield b"]}"
 
 
-def _ndjson(parts: Iterable[BatchAnswers]) -> Iterator[str]:
+def _ndjson(parts: Iterable[BatchTexts]) -> Iterator[bytes]:
     for part in parts:
-        yield "".join(f"{member}\n" for member in batch_members(part))
+        yield batch_members(part, after="\n")
 
 
-def _csv(parts: Iterable[BatchAnswers]) -> Iterator[str]:
-    yield CSV_HEADER
+def _csv(parts: Iterable[BatchTexts]) -> Iterator[bytes]:
+    yield CSV_HEADER.encode()
     for part in parts:
-        yield "".join(f"{line}\n" for line in batch_lines(part))
+        yield batch_lines(part)
 
 
 FORMS: Mapping[str, Form] = {

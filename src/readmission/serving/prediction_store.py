@@ -5,14 +5,13 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 
 import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
-from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry, features_json
+from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS predictions (
@@ -30,16 +29,24 @@ PATIENCE = 4.0
 
 _CONNECT_SECONDS = 3
 _INCOMING = """
-CREATE TEMP TABLE incoming_predictions (LIKE predictions) ON COMMIT DROP;
-CREATE TEMP TABLE incoming_feedback (LIKE feedback) ON COMMIT DROP;
+CREATE TEMP TABLE incoming_predictions (
+    id uuid, at double precision, model_version text, record jsonb, probabilities double precision[],
+    readmission_class text) ON COMMIT DROP;
+CREATE TEMP TABLE incoming_feedback (
+    prediction_id uuid, at double precision, readmitted text) ON COMMIT DROP;
 """
 _COPY_PREDICTIONS = (
-    "COPY incoming_predictions (id, at, model_version, features, probabilities, readmission_class) FROM STDIN"
+    "COPY incoming_predictions (id, at, model_version, record, probabilities, readmission_class) FROM STDIN"
 )
 _COPY_FEEDBACK = "COPY incoming_feedback (prediction_id, at, readmitted) FROM STDIN"
+_BLANKS = str.maketrans("\n\r\t", "   ")
 _MERGE = """
-INSERT INTO predictions SELECT * FROM incoming_predictions ON CONFLICT (id) DO NOTHING;
-INSERT INTO feedback SELECT DISTINCT ON (prediction_id) * FROM incoming_feedback ORDER BY prediction_id, at DESC
+INSERT INTO predictions
+    SELECT id, to_timestamp(at), model_version, record -> 'features', probabilities, readmission_class
+    FROM incoming_predictions ON CONFLICT (id) DO NOTHING;
+INSERT INTO feedback
+    SELECT DISTINCT ON (prediction_id) prediction_id, to_timestamp(at), readmitted FROM incoming_feedback
+    ORDER BY prediction_id, at DESC
     ON CONFLICT (prediction_id) DO UPDATE SET at = EXCLUDED.at, readmitted = EXCLUDED.readmitted
     WHERE feedback.at < EXCLUDED.at;
 """
@@ -62,13 +69,17 @@ class PredictionStore:
         Raises:
             psycopg.Error: the database is away, frozen or refuses.
         """
-        predictions = "".join(_prediction_lines(entry) for entry in entries if not isinstance(entry, FeedbackEntry))
-        feedback = "".join(_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackEntry))
+        predictions = [_line(entry) for entry in entries if isinstance(entry, PredictionEntry)]
+        batches = [entry.lines for entry in entries if isinstance(entry, BatchEntry)]
+        feedback = [_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackEntry)]
         with self._transaction() as connection, connection.cursor() as cursor:
             cursor.execute(_INCOMING)
-            for statement, lines in ((_COPY_PREDICTIONS, predictions), (_COPY_FEEDBACK, feedback)):
-                with cursor.copy(statement) as copy:
+            with cursor.copy(_COPY_PREDICTIONS) as copy:
+                copy.write("".join(predictions))
+                for lines in batches:
                     copy.write(lines)
+            with cursor.copy(_COPY_FEEDBACK) as copy:
+                copy.write("".join(feedback))
             cursor.execute(_MERGE)
 
     def drop_old(self, days: int) -> int:
@@ -133,17 +144,12 @@ def _break(line: socket.socket) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
-def _prediction_lines(entry: PredictionEntry | BatchEntry) -> str:
-    if isinstance(entry, BatchEntry):
-        return entry.lines
-    features = features_json(entry.features).replace("\\", "\\\\")
-    chances = ",".join(map(repr, entry.probabilities))
-    return f"{entry.id}\t{_time(entry.at)}\t{entry.version}\t{features}\t{{{chances}}}\t{entry.label}\n"
+def _line(entry: PredictionEntry) -> str:
+    # Line ends and tabs are between the members of a record, never within: there JSON writes them otherwise.
+    record = entry.record.translate(_BLANKS).replace("\\", "\\\\")
+    no, after, within = entry.probabilities
+    return f"{entry.id}\t{entry.at!r}\t{entry.version}\t{record}\t{{{no!r},{after!r},{within!r}}}\t{entry.label}\n"
 
 
 def _feedback_line(entry: FeedbackEntry) -> str:
-    return f"{entry.prediction_id}\t{_time(entry.at)}\t{entry.readmitted}\n"
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()
+    return f"{entry.prediction_id}\t{entry.at!r}\t{entry.readmitted}\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,7 @@ _OUTPUTS = [bundle.ONNX_PROBABILITIES]
 _BROKEN = (*_ONNX_ERRORS, OSError, ValueError, TypeError, LookupError)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A prediction.
 
     Attributes:

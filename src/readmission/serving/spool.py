@@ -1,4 +1,9 @@
-"""Entries on disk while the database is away: files of lines, each complete before it gets its name."""
+"""Entries on disk while the database is away, each file complete before it gets its name.
+
+Single entries are lines of JSON; a batch is kept as COPY will read it, since to write it otherwise takes longer than to
+score it. Files survive the process, killed or not; the last of them may not survive the machine's loss of power, for
+which every answer would have to wait for the disk.
+"""
 
 import os
 import time
@@ -6,9 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from readmission.serving.entries import Entry, from_line, to_line
+from readmission.serving.entries import BatchEntry, Entry, from_line, to_line
 
 _SUFFIX = ".ndjson"
+_BATCH_SUFFIX = ".copy"
 
 
 class Spool:
@@ -25,12 +31,16 @@ class Spool:
 
     def add(self, entries: Sequence[Entry]) -> bool:
         """Keep entries; False where the limit, or the disk, leaves no room."""
-        content = "".join(f"{to_line(entry)}\n" for entry in entries).encode()
+        singles = [entry for entry in entries if not isinstance(entry, BatchEntry)]
+        files = [(entry.lines, f"-{entry.count}{_BATCH_SUFFIX}") for entry in entries if isinstance(entry, BatchEntry)]
+        if singles:
+            files.append(("".join(f"{to_line(entry)}\n" for entry in singles).encode(), _SUFFIX))
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.size() + len(content) > self._limit:
+            if self.size() + sum(len(content) for content, _ in files) > self._limit:
                 return False
-            self._write(content)
+            for content, ending in files:
+                self._write(content, ending)
         except OSError:
             return False
         return True
@@ -45,7 +55,9 @@ class Spool:
 
     def files(self) -> list[Path]:
         """What waits, oldest first."""
-        return sorted(self._folder.glob(f"*{_SUFFIX}")) if self._folder.is_dir() else []
+        if not self._folder.is_dir():
+            return []
+        return sorted(path for path in self._folder.iterdir() if path.suffix in (_SUFFIX, _BATCH_SUFFIX))
 
     def read(self, path: Path) -> list[Entry]:
         """Read a file; lines that a failing disk has damaged are left out.
@@ -53,7 +65,9 @@ class Spool:
         Raises:
             FileNotFoundError: another process has stored it.
         """
-        found = []
+        if path.suffix == _BATCH_SUFFIX:
+            return [BatchEntry(int(path.stem.rpartition("-")[2]), path.read_bytes())]
+        found: list[Entry] = []
         for line in path.read_text(errors="replace").splitlines():
             with suppress(ValueError):
                 found.append(from_line(line))
@@ -63,11 +77,9 @@ class Spool:
         """Forget what is stored."""
         path.unlink(missing_ok=True)
 
-    def _write(self, content: bytes) -> None:
-        place = self._folder / f"{time.time_ns():020d}-{os.getpid()}{_SUFFIX}"
+    def _write(self, content: bytes, ending: str) -> None:
+        place = self._folder / f"{time.time_ns():020d}-{os.getpid()}{ending}"
         unfinished = place.with_suffix(".part")
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         unfinished.replace(place)

@@ -75,6 +75,7 @@ class Telemetry:
         self._log_spooled = self._gauge("prediction_spool_bytes", "Predictions waiting on disk", "livemax")
         self._log_reachable = self._gauge("prediction_store_up", "1 while predictions can be kept", "livemin")
         self._series: dict[tuple[str, str, int, str | None], _Series] = {}
+        self._of_class: dict[tuple[str, str], Counter] = {}
         self._serves("none")
 
     def model_changed(self, scorer: Scorer) -> None:
@@ -84,6 +85,8 @@ class Telemetry:
         self._served = self._model.labels(scorer.metadata.name, scorer.version, scorer.metadata.model_type)
         self._served.set(1)
         self._serves(scorer.version)
+        for label in LABELS:
+            self._of_class[label, scorer.version] = self._predictions.labels(label, scorer.version)
 
     def _serves(self, version: str) -> None:
         self._version = version
@@ -93,11 +96,15 @@ class Telemetry:
 
     def predicted(self, answer: Answer) -> None:
         """Count a prediction."""
-        self._predictions.labels(answer.label, answer.version).inc()
+        key = (answer.label, answer.version)
+        counter = self._of_class.get(key)
+        if counter is None:
+            counter = self._of_class[key] = self._predictions.labels(*key)
+        counter.inc()
 
-    def unusual(self, feature: str, kind: str) -> None:
-        """Count a value that the model was not trained on."""
-        self._unusual.labels(feature, kind).inc()
+    def unusual(self, feature: str, kind: str, count: int = 1) -> None:
+        """Count values that the model was not trained on."""
+        self._unusual.labels(feature, kind).inc(count)
 
     def logged(self, stored: int, dropped: int) -> None:
         """Count entries of the prediction log that were kept, and that were lost."""

@@ -10,6 +10,9 @@ from readmission.schema import MISSING, RECORD_COLUMNS, Column, Kind
 BEYOND_RANGE = "beyond_training_range"
 UNSEEN_LEVEL = "unseen_level"
 
+MOST_MET = 5_000
+"""Unusual values that are remembered, of all columns together; a caller may make up any number of others."""
+
 
 class Unusual:
     """Tells ordinary values from others.
@@ -25,6 +28,20 @@ class Unusual:
             for feature in encoder.features
             if not isinstance(feature, NumberFeature | CategoryFeature) and source_of(feature).endswith("_category")
         }
+
+        self._met: dict[str, dict[RawValue, str]] = {}
+
+    def meet(self, name: str, value: RawValue, kind: str) -> bool:
+        """Remember an unusual value, so that ``among`` finds it; False where there are too many already."""
+        if sum(map(len, self._met.values())) >= MOST_MET:
+            return False
+        self._met = {**self._met, name: {**self._met.get(name, {}), value: kind}}
+        return True
+
+    def among(self, raw: Mapping[str, RawValue]) -> list[tuple[str, str]]:
+        """The unusual values of a record, each of which has been met before: names of columns, and what is unusual."""
+        found = [(name, met.get(raw.get(name))) for name, met in self._met.items()]
+        return [(name, kind) for name, kind in found if kind is not None]
 
     def find(self, name: str, value: RawValue) -> str | None:
         """Say what is unusual about a value; None: nothing."""
