@@ -6,11 +6,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from api_process import ApiProcess, api_process, free_port, serve_command, serve_environment
-from documented import FULL_BODY, PARTIAL_BODY
 from prometheus_client.parser import text_string_to_metric_families
 from running_api import NOWHERE, put_on_shelf
 from serving_bundle import MadeBundle
+
+from api_process import ApiProcess, api_process, free_port, serve_command, serve_environment
+from documented import FULL_BODY, PARTIAL_BODY
 
 JSON = {"Content-Type": "application/json"}
 CALLS = 60
@@ -153,3 +154,15 @@ def test_a_taken_port_is_one_line(home: Path) -> None:
     assert "Traceback" not in done.stderr
     assert str(port) in done.stderr
     assert PARTIAL_BODY not in done.stderr
+
+
+def test_a_batch_reads_no_library_that_training_needs(home: Path) -> None:
+    with api_process(home, mlflow_url=NOWHERE) as api:
+        lines = "race,age\n" + "Asian,[70-80)\n" * 100
+        headers = {"Content-Type": "text/csv"}
+        answer = httpx.post(f"{api.url}/predict/batch", content=lines, headers=headers, trust_env=False)
+        assert answer.text.count("\n") == 101
+        mapped = Path(f"/proc/{api.process.pid}/maps").read_text()
+    assert "pyarrow" in mapped
+    assert "/pandas/" not in mapped
+    assert "/sklearn/" not in mapped

@@ -10,8 +10,6 @@ import pyarrow.compute as pc
 from readmission.schema import LABELS
 from readmission.serving.bulk import Scores
 
-_LABELS = pa.array(LABELS, pa.string())
-
 
 @dataclass(frozen=True, slots=True)
 class BatchTexts:
@@ -35,8 +33,9 @@ def as_texts(ids: Sequence[str], scores: Scores) -> BatchTexts:
         ids: n ids.
         scores: n answers.
     """
+    labels = pa.array(LABELS, pa.string()).take(pa.array(scores.labels))
     chances = (pc.cast(pa.array(column), pa.string()) for column in np.ascontiguousarray(scores.probabilities.T))
-    return BatchTexts(pa.array(ids, pa.string()), _LABELS.take(pa.array(scores.labels)), tuple(chances))
+    return BatchTexts(pa.array(ids, pa.string()), labels, tuple(chances))
 
 
 def joined_bytes(parts: Sequence[pa.Array | str]) -> bytes:

@@ -5,7 +5,9 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 import uvicorn
@@ -61,6 +63,7 @@ def create_worker() -> ASGIApp:
 
 
 def _create(settings: Settings | None) -> ASGIApp:
+    sys.meta_path.insert(0, _WithoutPandas())
     # What is read and made at the start stays: later collections of garbage need not look at it.
     gc.disable()
     from readmission.serving.app import create_app
@@ -90,3 +93,12 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="parent watch", daemon=True).start()
+
+
+class _WithoutPandas(MetaPathFinder):
+    """PyArrow reads pandas, if it finds one, to ask whether a list is one of its Series: 80 MiB for nothing."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+        """Find no module; say of pandas that there is none."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("not in this process", name=fullname)
