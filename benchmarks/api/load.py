@@ -16,6 +16,7 @@ from benchmarks.api.servers import Record, Service
 from readmission.local.ports import LOOPBACK
 
 CONNECTIONS = 16
+_PATIENCE = "30s"
 _SCRIPT = Path(__file__).with_name("cycle.lua")
 _BUSY = 95.0
 """Percent above which the generator's core may be what limits a figure."""
@@ -75,7 +76,7 @@ class Target:
 def load(target: Target, cores: Cores, seconds: float) -> Rate:
     """Load a server; stop if it refuses anything."""
     service = target.service
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(_SCRIPT)]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", f"--timeout={_PATIENCE}", "-s", str(_SCRIPT)]
     command += [f"http://{LOOPBACK}:{service.port}", "--", service.path, "application/json", str(target.bodies)]
     psutil.cpu_percent(percpu=True)
     outcome = subprocess.run(pinned([cores.load], command), capture_output=True, text=True, check=False)

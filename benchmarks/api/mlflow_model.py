@@ -1,10 +1,10 @@
-"""The model as MLflow serves it: ``mlflow models serve``."""
+"""The model as MLflow serves it: ``mlflow models serve``. MLflow keeps a copy of this file and runs it."""
 
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import mlflow.pyfunc
-import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from benchmarks.api.pandas_model import PandasModel
@@ -17,14 +17,16 @@ class Served(PythonModel):
         """Load it once."""
         self._model = PandasModel(Path(context.artifacts["model"]))
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: Any = None) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Answer raw records."""
-        records: pd.DataFrame = model_input
-        return self._model.answers(records)
+    def predict(self, context, model_input, params=None) -> list[dict[str, Any]]:  # noqa: ARG002 - MLflow's names
+        """Answer raw records; without types, from which MLflow would make checks that cost time at each request."""
+        return self._model.answers(model_input)
 
 
 def save(model: Path, folder: Path) -> None:
-    """Write an MLflow model. Without a signature, whose enforcement would cost time at each request."""
+    """Write an MLflow model, without a signature for the same reason."""
     mlflow.pyfunc.save_model(
-        folder, python_model=Served(), artifacts={"model": str(model)}, pip_requirements=["mlflow"]
+        folder, python_model=__file__, artifacts={"model": str(model)}, pip_requirements=["mlflow"]
     )
+
+
+mlflow.models.set_model(Served())

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,18 @@ from readmission.schema import LABELS
 
 def pandas_service(site: Site) -> Service:
     """FastAPI and pandas."""
+    return _fastapi(site, "pandas_service", "--model", str(site.model))
+
+
+def registered_model(site: Site) -> Service:
+    """The same, but with the model's own cleaning, encoding and estimator in place of what was made for one row."""
+    return _fastapi(site, "registered_model", "--registered", str(site.bundle))
+
+
+def _fastapi(site: Site, name: str, *model: str) -> Service:
     port = next(site.ports)
-    command = (sys.executable, "-m", "benchmarks.api.pandas_service", "--port", str(port), "--model", str(site.model))
-    return Service("pandas_service", command, port)
+    command = (sys.executable, "-m", "benchmarks.api.pandas_service", "--port", str(port), *model)
+    return Service(name, command, port)
 
 
 def mlflow(site: Site) -> Service:
@@ -28,7 +38,8 @@ def mlflow(site: Site) -> Service:
 
     folder = site.folder / "mlflow-model"
     if not folder.exists():
-        save(site.model, folder)
+        with warnings.catch_warnings(action="ignore"):  # it has no signature, on purpose
+            save(site.model, folder)
     program = str(Path(sys.executable).with_name("mlflow"))
     command = (program, "models", "serve", "-m", str(folder), "--env-manager", "local", "-h", LOOPBACK, "-w", "1")
     port = next(site.ports)
@@ -97,6 +108,7 @@ def bentoml(site: Site) -> Service:
 
 RIVALS: Mapping[str, Callable[[Site], Service]] = {
     "pandas": pandas_service,
+    "registered": registered_model,
     "mlflow": mlflow,
     "mlserver": mlserver,
     "bentoml": bentoml,

@@ -52,7 +52,7 @@ class Parts:
 
     Args:
         folder: a bundle.
-        bodies: of requests.
+        bodies: of requests that take the fast lane once their values have been met.
     """
 
     def __init__(self, folder: Path, bodies: Sequence[bytes]) -> None:
