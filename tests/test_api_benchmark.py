@@ -150,6 +150,8 @@ def test_waiting_times_are_told_in_milliseconds() -> None:
 
 
 def test_what_was_not_measured_by_itself_is_what_remains() -> None:
-    stages = complete({"decode": 10.0, "everything but the server": 50.0, "later: lines": 5.0}, 100.0)
+    stages = complete({"decode": 10.0, "everything but the server": 50.0, "later: lines": 5.0}, 90.0, 12.0)
     assert stages["the way in itself"] == 40.0
-    assert stages["server, sockets, kernel, the database's driver"] == 45.0
+    assert stages["server, event loop, sockets"] == 40.0
+    assert stages["later: all else, the database's driver above all"] == 7.0
+    assert stages["a request that takes the fast lane"] == 102.0

@@ -56,7 +56,7 @@ def _on_the_api(site: Site, parts: set[str], result: dict) -> None:
         if "memory" in parts:
             result["rss_mib"] = round(resident_mib(child))
         if "profile" in parts:
-            _add(result, profile.measure(site, api))
+            _add(result, profile.measure(site, api, child))
         if "batch" in parts:
             _add(result, batch.batches(site, service))
             result["rss_mib_after_batches"] = round(resident_mib(child))
