@@ -73,23 +73,23 @@ class Target:
         return cls(service, write_bodies(folder / f"{service.name}.jsonl", map(service.ask, records)))
 
 
-def load(target: Target, cores: Cores, seconds: float) -> Rate:
+def load(target: Target, cores: Cores, seconds: int) -> Rate:
     """Load a server; stop if it refuses anything."""
     service = target.service
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", f"--timeout={_PATIENCE}", "-s", str(_SCRIPT)]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"--timeout={_PATIENCE}", "-s", str(_SCRIPT)]
     command += [f"http://{LOOPBACK}:{service.port}", "--", service.path, "application/json", str(target.bodies)]
     psutil.cpu_percent(percpu=True)
     outcome = subprocess.run(pinned([cores.load], command), capture_output=True, text=True, check=False)
     busy = psutil.cpu_percent(percpu=True)[cores.load]
     if outcome.returncode:
-        sys.exit(f"wrk failed: {outcome.stderr.strip()}")
+        sys.exit(f"wrk failed: {outcome.stderr.strip() or outcome.stdout.strip()}")
     rate = read_rate(outcome.stdout)
     if rate.refused or rate.failed or not rate.per_second:
         sys.exit(f"{service.name} answered under load: {rate.refused} refusals, {rate.failed} requests got no answer")
     return Rate(rate.per_second, rate.p99_ms, rate.refused, rate.failed, busy)
 
 
-def alternate(first: Target, second: Target, cores: Cores, rounds: int, seconds: float) -> tuple[float, float, float]:
+def alternate(first: Target, second: Target, cores: Cores, rounds: int, seconds: int) -> tuple[float, float, float]:
     """Load two servers in turn, so that a machine that is slow for a while is slow for both.
 
     Returns:

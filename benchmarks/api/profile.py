@@ -19,8 +19,8 @@ from readmission.settings import PREFIX
 
 WHOLE = "everything but the server"
 LATER = "later: "
-SECONDS = 5.0
-WARM_UP_SECONDS = 1.0
+SECONDS = 5
+WARM_UP_SECONDS = 1
 
 
 def measure(site: Site, api: Target, server: Child) -> dict:

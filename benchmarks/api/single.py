@@ -11,8 +11,8 @@ from benchmarks.api.site import Site
 from benchmarks.pipeline import say
 
 ROUNDS = 5
-SECONDS = 5.0
-WARM_UP_SECONDS = 2.0
+SECONDS = 5
+WARM_UP_SECONDS = 2
 
 
 def noop(site: Site, api: Target) -> dict:
