@@ -1,0 +1,83 @@
+"""Batches: rows per second of one core, as CSV and as JSON."""
+
+import http.client
+import json
+import re
+import sys
+import time
+
+from benchmarks.api.load import compact
+from benchmarks.api.records import first_lines, first_records
+from benchmarks.api.servers import Service
+from benchmarks.api.site import Site
+from benchmarks.pipeline import say
+from readmission.local.ports import LOOPBACK
+
+ROWS = 20_000
+SECONDS = 10.0
+PATH = "/predict/batch"
+_DRAIN_SECONDS = 120.0
+
+
+def batches(site: Site, api: Service) -> dict:
+    """Measure both forms; each ends when the predictions that it left for the database are stored."""
+    csv = first_lines(site.csv, ROWS)
+    document = compact({"records": first_records(site.csv, ROWS)}).encode()
+    figures: dict = {}
+    for name, kind, body in (("batch", "text/csv", csv), ("batch_json", "application/json", document)):
+        say(f"batches of {ROWS:,} rows as {kind}")
+        figures[f"{name}_rows_per_s"] = round(_rate(api.port, kind, body))
+        stored = time.perf_counter()
+        _drain(api.port)
+        figures[f"{name}_stored_after_s"] = round(time.perf_counter() - stored, 1)
+    figures["batch_rows_dropped"] = round(_metric(api.port, "predictions_dropped_total"))
+    return figures
+
+
+def _rate(port: int, kind: str, body: bytes) -> float:
+    """Rows per second of one caller that sends batch after batch."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60.0)
+    try:
+        _check(_post(connection, kind, body), kind)
+        started, count = time.perf_counter(), 0
+        while (passed := time.perf_counter() - started) < SECONDS:
+            _post(connection, kind, body)
+            count += 1
+    finally:
+        connection.close()
+    return count * ROWS / passed
+
+
+def _post(connection: http.client.HTTPConnection, kind: str, body: bytes) -> bytes:
+    connection.request("POST", PATH, body, {"Content-Type": kind})
+    answer = connection.getresponse()
+    content = answer.read()
+    if answer.status != http.client.OK:
+        sys.exit(f"{PATH} answers {answer.status}: {content[:300].decode(errors='replace')}")
+    return content
+
+
+def _check(content: bytes, kind: str) -> None:
+    """Every row has its answer."""
+    rows = content.count(b"\n") - 1 if kind == "text/csv" else len(json.loads(content)["predictions"])
+    if rows != ROWS:
+        sys.exit(f"{PATH} answers {rows} rows of {ROWS}")
+
+
+def _drain(port: int) -> None:
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while _metric(port, "prediction_spool_bytes") or _metric(port, "prediction_queue_entries"):
+        if time.monotonic() > deadline:
+            sys.exit(f"predictions of the batches are not stored after {_DRAIN_SECONDS:.0f} s")
+        time.sleep(0.2)
+
+
+def _metric(port: int, name: str) -> float:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30.0)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    finally:
+        connection.close()
+    found = re.search(rf"(?m)^{name} (\S+)$", text)
+    return float(found[1]) if found else 0.0

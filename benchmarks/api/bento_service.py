@@ -1,0 +1,24 @@
+"""The model as BentoML serves it. Runs in BentoML's environment."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+from benchmarks.api.pandas_model import PandasModel
+
+MODEL_VARIABLE = "BENCH_MODEL"
+
+
+@bentoml.service(workers=1, metrics={"enabled": False}, logging={"access": {"enabled": False}})
+class Readmission:
+    """The shared model behind BentoML's interface."""
+
+    def __init__(self) -> None:
+        self._model = PandasModel(Path(os.environ[MODEL_VARIABLE]))
+
+    @bentoml.api
+    async def predict(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Answer one raw record; asynchronous, since a thread pool only adds time on one core."""
+        return self._model.answer(features)

@@ -1,0 +1,39 @@
+"""How long callers wait while the API is half as busy as it can be."""
+
+import sys
+
+import numpy as np
+
+from benchmarks.api.load import Target
+from benchmarks.api.open_loop import Times, as_request, ask
+from benchmarks.pipeline import say
+
+SECONDS = 15.0
+WARM_UP_SECONDS = 2.0
+
+
+def half_load(api: Target, peak: float) -> dict:
+    """Measure waiting times at half of a peak rate, from the core beside the server's."""
+    say(f"waiting times at {peak / 2:,.0f} requests per second")
+    bodies = api.bodies.read_bytes().splitlines()
+    requests = [as_request(api.service.path, body) for body in bodies]
+    ask(api.service.port, requests, peak / 2, WARM_UP_SECONDS)
+    times = ask(api.service.port, requests, peak / 2, SECONDS)
+    if times.refused:
+        sys.exit(f"{times.refused} of {len(times.answers)} requests were refused at half load")
+    return figures(times)
+
+
+def figures(times: Times) -> dict:
+    """Percentiles in milliseconds; ``late`` is the generator's own share in them."""
+    p50, p99, worst = (1e3 * float(np.percentile(times.answers, share)) for share in (50, 99, 100))
+    late = 1e3 * float(np.percentile(times.late, 99))
+    return {
+        "p99_ms_half_load": round(p99, 2),
+        "half_load": {
+            "requests_per_s": round(len(times.answers) / times.seconds),
+            "p50_ms": round(p50, 2),
+            "max_ms": round(worst, 2),
+            "late_p99_ms": round(late, 2),
+        },
+    }
