@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from documented import FULL_BODY
 from pydantic import SecretStr
 from running_api import NOWHERE, calling, put_on_shelf
 from serving_bundle import MadeBundle
 from test_predict_api import JSON, problem
 
 from command_line import eventually
+from documented import FULL_BODY
 from readmission.serving.api_keys import Scope, new_key
 from readmission.serving.app import create_app
 from readmission.settings import Settings

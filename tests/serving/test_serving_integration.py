@@ -5,11 +5,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from documented import FULL_BODY
 from running_api import serving
 from serving_bundle import MODEL_NAME, MadeBundle
 from test_serving_process import wait_for_version
 
+from documented import FULL_BODY
 from load import Load
 from readmission import bundle
 from readmission.errors import BadInputError

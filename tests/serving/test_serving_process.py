@@ -8,11 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from documented import FULL_BODY, HEALTH
 from faulty_mlflow import FaultyMlflow
 from running_api import NOWHERE, calling, put_on_shelf, serving
 from serving_bundle import MadeBundle
 
+from documented import FULL_BODY, HEALTH
 from load import Load
 from readmission.errors import BadInputError
 from readmission.serving.app import create_app

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_process import api_process
-from documented import FULL_BODY
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from running_api import NOWHERE, put_on_shelf
 from serving_bundle import MadeBundle
+
+from api_process import api_process
+from documented import FULL_BODY
 
 JSON = {"Content-Type": "application/json"}
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
