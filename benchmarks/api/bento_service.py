@@ -6,17 +6,17 @@ from typing import Any
 
 import bentoml
 
-from benchmarks.api.pandas_model import PandasModel
+from benchmarks.api.registered import RegisteredModel
 
 MODEL_VARIABLE = "BENCH_MODEL"
 
 
 @bentoml.service(workers=1, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 class Readmission:
-    """The shared model behind BentoML's interface."""
+    """The registered model behind BentoML's interface."""
 
     def __init__(self) -> None:
-        self._model = PandasModel(Path(os.environ[MODEL_VARIABLE]))
+        self._model = RegisteredModel(Path(os.environ[MODEL_VARIABLE]))
 
     @bentoml.api
     async def predict(self, features: dict[str, Any]) -> dict[str, Any]:

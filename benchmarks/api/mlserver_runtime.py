@@ -6,11 +6,12 @@ from pathlib import Path
 from mlserver import MLModel
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
-from benchmarks.api.pandas_model import PandasModel
+from benchmarks.api.registered import RegisteredModel
+from readmission.schema import LABELS
 
 
 class Runtime(MLModel):  # type: ignore[misc]
-    """The shared model behind MLServer's interface.
+    """The registered model behind MLServer's interface.
 
     A record comes as one string tensor that holds JSON: 47 tensors, which MLServer's pandas codec would take, cost it
     several times as much.
@@ -18,24 +19,18 @@ class Runtime(MLModel):  # type: ignore[misc]
 
     async def load(self) -> bool:
         """Load it once."""
-        self._model = PandasModel(Path(self.settings.parameters.uri))
+        self._model = RegisteredModel(Path(self.settings.parameters.uri))
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer raw records."""
-        columns = self._model.columns
-        records = [json.loads(text) for text in payload.inputs[0].data.root]
-        frame = self._model.frame([[record.get(name) for name in columns] for record in records])
-        labels, probabilities = self._model.predict(frame)
+        answers = self._model.answers([json.loads(text) for text in payload.inputs[0].data.root])
+        labels = [answer["readmission_prediction"] for answer in answers]
+        chances = [answer["probabilities"][label] for answer in answers for label in LABELS]
         return InferenceResponse(
             model_name=self.name,
             outputs=[
                 ResponseOutput(name="readmission_prediction", shape=[len(labels)], datatype="BYTES", data=labels),
-                ResponseOutput(
-                    name="probabilities",
-                    shape=list(probabilities.shape),
-                    datatype="FP64",
-                    data=probabilities.ravel().tolist(),
-                ),
+                ResponseOutput(name="probabilities", shape=[len(labels), len(LABELS)], datatype="FP64", data=chances),
             ],
         )

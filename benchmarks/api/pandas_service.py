@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, create_model
 
 from benchmarks.api.pandas_model import PandasModel
+from benchmarks.api.registered import RegisteredModel
 from readmission.local.ports import LOOPBACK
-from readmission.schema import LABELS, RECORD_COLUMNS
+from readmission.schema import RECORD_COLUMNS
 
 Answering = Callable[[dict[str, Any]], dict[str, Any]]
 """A record in, an answer as the API's out."""
@@ -46,31 +46,16 @@ def make_app(answer: Answering) -> FastAPI:
     return app
 
 
-def registered(folder: Path) -> Answering:
-    """The model as it is registered, loaded with ``mlflow.sklearn``: its own ``predict``, on a DataFrame of one row."""
-    import mlflow.sklearn  # seconds
-
-    model = mlflow.sklearn.load_model(str(folder))
-    model.estimator.set_params(n_jobs=1)
-
-    def answer(record: dict[str, Any]) -> dict[str, Any]:
-        told = model.predict(pd.DataFrame([record])).iloc[0]
-        chances = {label: float(told[label]) for label in LABELS}
-        return {"readmission_prediction": told["readmission_prediction"], "probabilities": chances}
-
-    return answer
-
-
 def main() -> None:
     """Serve."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--model", type=Path, help="written by export")
-    model.add_argument("--registered", type=Path, help="of MLflow")
+    model.add_argument("--registered", type=Path, help="folder of the registered version")
     options = parser.parse_args()
     uvicorn.run(
-        make_app(PandasModel(options.model).answer if options.model else registered(options.registered)),
+        make_app((PandasModel(options.model) if options.model else RegisteredModel(options.registered)).answer),
         host=LOOPBACK,
         port=options.port,
         http="httptools",

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,18 @@ from benchmarks.api.site import Site
 from readmission.local.ports import LOOPBACK
 from readmission.schema import LABELS
 
+_SOURCES = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")])
+"""For environments in which the project is not installed."""
+
 
 def pandas_service(site: Site) -> Service:
-    """FastAPI and pandas."""
-    return _fastapi(site, "pandas_service", "--model", str(site.model))
+    """FastAPI, pandas and scikit-learn: the registered model's own ``predict`` on a DataFrame of one row."""
+    return _fastapi(site, "pandas_service", "--registered", str(site.bundle))
 
 
-def registered_model(site: Site) -> Service:
-    """The same, but with the model's own cleaning, encoding and estimator in place of what was made for one row."""
-    return _fastapi(site, "registered_model", "--registered", str(site.bundle))
+def compiled_service(site: Site) -> Service:
+    """The same with cleaning and encoding compiled by hand to tables, as the API does it, and no scikit-learn."""
+    return _fastapi(site, "compiled_service", "--model", str(site.model))
 
 
 def _fastapi(site: Site, name: str, *model: str) -> Service:
@@ -33,15 +35,9 @@ def _fastapi(site: Site, name: str, *model: str) -> Service:
 
 
 def mlflow(site: Site) -> Service:
-    """``mlflow models serve``."""
-    from benchmarks.api.mlflow_model import save  # seconds of imports
-
-    folder = site.folder / "mlflow-model"
-    if not folder.exists():
-        with warnings.catch_warnings(action="ignore"):  # it has no signature, on purpose
-            save(site.model, folder)
+    """``mlflow models serve`` of the registered model as it is."""
     program = str(Path(sys.executable).with_name("mlflow"))
-    command = (program, "models", "serve", "-m", str(folder), "--env-manager", "local", "-h", LOOPBACK, "-w", "1")
+    command = (program, "models", "serve", "-m", str(site.bundle), "--env-manager", "local", "-h", LOOPBACK, "-w", "1")
     port = next(site.ports)
     return Service(
         "mlflow",
@@ -52,7 +48,7 @@ def mlflow(site: Site) -> Service:
         ready="/ping",
         path="/invocations",
         ask=_as_split,
-        read=lambda answer: dict(answer["predictions"][0]),
+        read=_from_row,
     )
 
 
@@ -74,7 +70,7 @@ def mlserver(site: Site) -> Service:
     model = {
         "name": "readmission",
         "implementation": "benchmarks.api.mlserver_runtime.Runtime",
-        "parameters": {"uri": str(site.model)},
+        "parameters": {"uri": str(site.bundle)},
     }
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model" / "model-settings.json").write_text(json.dumps(model))
@@ -83,7 +79,7 @@ def mlserver(site: Site) -> Service:
         "mlserver",
         (str(programs / "mlserver"), "start", str(folder)),
         port,
-        environment={"PATH": _path_of(programs / "mlserver")},
+        environment={"PATH": _path_of(programs / "mlserver"), "PYTHONPATH": _SOURCES},
         ready="/v2/models/readmission/ready",
         path="/v2/models/readmission/infer",
         ask=_as_tensor,
@@ -99,7 +95,8 @@ def bentoml(site: Site) -> Service:
     place = ("--working-dir", str(REPOSITORY), "--host", LOOPBACK, "--port", str(port))
     variables = {
         "PATH": _path_of(programs / "bentoml"),
-        "BENCH_MODEL": str(site.model),
+        "PYTHONPATH": _SOURCES,
+        "BENCH_MODEL": str(site.bundle),
         "BENTOML_HOME": str(site.folder / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }
@@ -108,7 +105,7 @@ def bentoml(site: Site) -> Service:
 
 RIVALS: Mapping[str, Callable[[Site], Service]] = {
     "pandas": pandas_service,
-    "registered": registered_model,
+    "compiled": compiled_service,
     "mlflow": mlflow,
     "mlserver": mlserver,
     "bentoml": bentoml,
@@ -122,6 +119,12 @@ def _path_of(program: Path) -> str:
 
 def _as_split(record: Record) -> dict[str, Any]:
     return {"dataframe_split": {"columns": list(record), "data": [list(record.values())]}}
+
+
+def _from_row(answer: Any) -> dict[str, Any]:
+    row = dict(answer["predictions"][0])
+    label = row.pop("readmission_prediction")
+    return {"readmission_prediction": label, "probabilities": row}
 
 
 def _as_tensor(record: Record) -> dict[str, Any]:

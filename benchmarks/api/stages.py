@@ -23,7 +23,8 @@ from readmission.serving import access_log, entrance, fast_lane, prediction_stor
 from readmission.serving.admission import make_gate
 from readmission.serving.answers import prediction_json
 from readmission.serving.data_plane import DataPlane
-from readmission.serving.entries import PredictionEntry, new_id
+from readmission.serving.entries import PredictionEntry
+from readmission.serving.ids import prediction_id
 from readmission.serving.observer import Observer
 from readmission.serving.prediction_log import PredictionLog
 from readmission.serving.scorer import load_scorer
@@ -98,12 +99,14 @@ class Walk:
 
     def name(self) -> None:
         """The id of the prediction."""
-        self._id = new_id(_AT)
+        self._id = prediction_id(_AT)
 
     def keep(self) -> None:
         """The entry of the prediction log."""
         answer = self._answer
-        self._entry = PredictionEntry(self._id, _AT, answer.version, self._features, answer.probabilities, answer.label)
+        self._entry = PredictionEntry(
+            self._id, _AT, answer.version, self._body.decode(), answer.probabilities, answer.label
+        )
         self._parts.log.put(self._entry)
 
     def write(self) -> None:
@@ -126,7 +129,7 @@ class Walk:
 
     def store(self) -> None:
         """Later: lines for COPY."""
-        prediction_store._prediction_lines(self._entry)
+        prediction_store._line(self._entry)
 
     def log(self) -> None:
         """Later: the access log as JSON."""

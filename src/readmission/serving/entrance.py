@@ -158,7 +158,7 @@ def read_visit(headers: Iterable[tuple[bytes, bytes]]) -> Visit:
             visit.key = visit.key or value[7:].decode("latin-1")
         elif name == b"x-request-id":
             visit.request_id = value.decode("latin-1")
-    if not _SAFE_ID.fullmatch(visit.request_id):
+    if not (visit.request_id and _SAFE_ID.fullmatch(visit.request_id)):
         visit.request_id = request_id()
     return visit
 

@@ -19,6 +19,7 @@ from readmission.settings import Settings
 
 METRICS_FOLDER = "metrics"
 GRACE_SECONDS = 5
+SWITCH_SECONDS = 0.0005
 
 _WORKER = f"{__name__}:create_worker"
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -64,6 +65,8 @@ def create_worker() -> ASGIApp:
 
 def _create(settings: Settings | None) -> ASGIApp:
     sys.meta_path.insert(0, _WithoutPandas())
+    # ONNX Runtime and sockets let go of the interpreter; a log being written would then keep it for five milliseconds.
+    sys.setswitchinterval(SWITCH_SECONDS)
     # What is read and made at the start stays: later collections of garbage need not look at it.
     gc.disable()
     from readmission.serving.app import create_app

@@ -1,5 +1,6 @@
 """A fitted model as one object: raw records in, class and probabilities out. What MLflow stores for each run."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,12 @@ class FittedModel(BaseEstimator):  # type: ignore[misc]
     @property
     def encoder(self) -> Encoder:
         """The fitted encoder."""
-        return Encoder.model_validate_json(self.encoder_json)
+        return _read_encoder(self.encoder_json)
 
     @property
     def decision(self) -> Decision:
         """The decision rule."""
-        return Decision.model_validate_json(self.decision_json)
+        return _read_decision(self.decision_json)
 
     def predict_matrix(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Probabilities for rows that are encoded already; shape (n, 3), in the order of LABELS."""
@@ -54,6 +55,17 @@ class FittedModel(BaseEstimator):  # type: ignore[misc]
         answers = pd.DataFrame(probabilities, columns=list(LABELS))
         answers.insert(0, "readmission_prediction", np.array(LABELS)[decide(probabilities, self.decision)])
         return answers
+
+
+# A server of the stored model asks for one row at a time; reading the encoder takes longer than to answer.
+@lru_cache(maxsize=8)
+def _read_encoder(text: str) -> Encoder:
+    return Encoder.model_validate_json(text)
+
+
+@lru_cache(maxsize=8)
+def _read_decision(text: str) -> Decision:
+    return Decision.model_validate_json(text)
 
 
 def predict_probabilities(estimator: Any, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
