@@ -34,11 +34,11 @@ def _fastapi(site: Site, name: str, *model: str) -> Service:
 
 def mlflow(site: Site) -> Service:
     """``mlflow models serve``."""
-    from benchmarks.api.mlflow_model import save  # seconds of imports
-
     folder = site.folder / "mlflow-model"
     if not folder.exists():
         with warnings.catch_warnings(action="ignore"):  # it has no signature, on purpose
+            from benchmarks.api.mlflow_model import save
+
             save(site.model, folder)
     program = str(Path(sys.executable).with_name("mlflow"))
     command = (program, "models", "serve", "-m", str(folder), "--env-manager", "local", "-h", LOOPBACK, "-w", "1")
