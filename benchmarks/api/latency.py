@@ -1,6 +1,9 @@
 """How long callers wait while the API is half as busy as it can be."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -17,11 +20,24 @@ def half_load(api: Target, peak: float) -> dict:
     say(f"waiting times at {peak / 2:,.0f} requests per second")
     bodies = api.bodies.read_bytes().splitlines()
     requests = [as_request(api.service.path, body) for body in bodies]
-    ask(api.service.port, requests, peak / 2, WARM_UP_SECONDS)
-    times = ask(api.service.port, requests, peak / 2, SECONDS)
+    with _first_in_line():
+        ask(api.service.port, requests, peak / 2, WARM_UP_SECONDS)
+        times = ask(api.service.port, requests, peak / 2, SECONDS)
     if times.refused:
         sys.exit(f"{times.refused} of {len(times.answers)} requests were refused at half load")
     return figures(times)
+
+
+@contextmanager
+def _first_in_line() -> Iterator[None]:
+    """Let the generator go before the database, with which it shares a core, where this user may; else it is late."""
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
 def figures(times: Times) -> dict:

@@ -13,8 +13,8 @@ from readmission.schema import LABELS
 class Runtime(MLModel):  # type: ignore[misc]
     """The registered model behind MLServer's interface.
 
-    A record comes as one string tensor that holds JSON: 47 tensors, which MLServer's pandas codec would take, cost it
-    several times as much.
+    A record comes as one string tensor that holds JSON, as in MLServer's own example: its pandas codec would have
+    47 tensors to decode.
     """
 
     async def load(self) -> bool:

@@ -18,6 +18,8 @@ from readmission.local.ports import LOOPBACK
 _SEED = 11
 _MOST_CONNECTIONS = 500
 _PATIENCE = 5.0
+_FRESH = 1.0
+"""Seconds without a request after which a connection is not used again: servers hang up on idle ones."""
 
 
 @dataclass
@@ -44,6 +46,7 @@ class _Connection:
         self.line = socket.create_connection((LOOPBACK, port), _PATIENCE)
         self.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.due = 0.0
+        self.used = 0.0
         self._received = b""
 
     def fileno(self) -> int:
@@ -115,7 +118,7 @@ def _ask(port: int, requests: Iterator[bytes], dues: Sequence[float]) -> Times:
     while sent < len(dues) or busy:
         now = time.perf_counter() - start
         while sent < len(dues) and dues[sent] <= now and len(busy) < _MOST_CONNECTIONS:
-            connection = idle.pop() if idle else _Connection(port)
+            connection = _take(idle, port, now)
             connection.ask(next(requests), dues[sent])
             busy.append(connection)
             now = time.perf_counter() - start
@@ -129,7 +132,8 @@ def _ask(port: int, requests: Iterator[bytes], dues: Sequence[float]) -> Times:
         for connection in readable:
             status = connection.status()
             if status is not None:
-                times.answers.append(time.perf_counter() - start - connection.due)
+                connection.used = time.perf_counter() - start
+                times.answers.append(connection.used - connection.due)
                 times.refused += status != 200
                 busy.remove(connection)
                 idle.append(connection)
@@ -137,3 +141,13 @@ def _ask(port: int, requests: Iterator[bytes], dues: Sequence[float]) -> Times:
     for connection in idle:
         connection.line.close()
     return times
+
+
+def _take(idle: list[_Connection], port: int, now: float) -> _Connection:
+    """The connection that was used last, or a new one if that was too long ago."""
+    if idle and idle[-1].used > now - _FRESH:
+        return idle.pop()
+    for connection in idle:
+        connection.line.close()
+    idle.clear()
+    return _Connection(port)
