@@ -53,6 +53,8 @@ bench-api: $(VENV)/run.stamp ## measure the API against a no-op and other server
 lock: $(VENV)/dev.stamp ## renew the hash-pinned requirements
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/run.in -o requirements/run.txt
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
+	@for name in bench-bentoml bench-mlserver; do \
+		$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## remove all local state: data, databases, models, credentials
 	@home="$${READMISSION_HOME:-.readmission}"; \

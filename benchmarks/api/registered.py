@@ -1,4 +1,4 @@
-"""The registered model as it is: what training stored, loaded as scikit-learn's object. Runs in any server's environment.
+"""The registered model as it is: what training stored, as scikit-learn's object. Runs in any server's environment.
 
 It needs the project's source and pandas, PyArrow, scikit-learn, LightGBM and skops, but no MLflow.
 """

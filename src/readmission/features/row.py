@@ -7,7 +7,7 @@ of an ordinary value of the same column, and a row begins as that of an ordinary
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ class RowEncoder:
         self._ordinary = {column.name: self._vector(column.name, column.example) for column in RECORD_COLUMNS}
         self._start: list[float] = np.sum(list(self._ordinary.values()), axis=0).tolist()
         self._known: dict[str, dict[RawValue, _Change]] = {column.name: {} for column in RECORD_COLUMNS}
-        self._columns = tuple(self._known.items())
+        self._columns = tuple(self._known.values())
         self._count = 0
         self._lock = threading.Lock()
 
@@ -70,12 +70,16 @@ class RowEncoder:
             raise ValueError("a number is beyond float32")
         return self._row(total.tolist())
 
-    def encode_known(self, raw: Mapping[str, RawValue]) -> npt.NDArray[np.float32] | None:
-        """Encode a record all of whose values have been learned, quickly; None where one has not."""
-        row, get = self._start.copy(), raw.get
+    def encode_known(self, values: Sequence[RawValue]) -> npt.NDArray[np.float32] | None:
+        """Encode a record all of whose values have been learned, quickly; None where one has not.
+
+        Args:
+            values: one for each of ``schema.RECORD_COLUMNS``, in their order; None is missing.
+        """
+        row = self._start.copy()
         try:
-            for name, known in self._columns:
-                given, added = known[get(name)]
+            for known, value in zip(self._columns, values, strict=True):
+                given, added = known[value]
                 for place, amount in given:
                     row[place] = amount
                 for place, amount in added:

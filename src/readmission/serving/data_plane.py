@@ -1,7 +1,7 @@
 """The logic of the API, without HTTP."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -92,23 +92,23 @@ class DataPlane:
         self._remember(scorer, raw)
         return self._keep(answer, record_json(raw))
 
-    def predict_known(self, raw: Mapping[str, RawValue], record: bytes) -> Predicted | None:
+    def predict_known(self, values: Sequence[RawValue], record: bytes) -> Predicted | None:
         """Score one record quickly, if all of its values have been met and checked before.
 
         Args:
-            raw: values under the source's names, and nothing else.
+            values: one for each of ``schema.RECORD_COLUMNS``, in their order; None is missing.
             record: the same as the caller wrote it: a JSON object whose member ``features`` it is.
         """
         scorer = self._store.current
         if scorer is None:
             return None
         try:
-            answer = scorer.score_known(raw)
+            answer = scorer.score_known(values)
         except ValueError:
             return None
         if answer is None:
             return None
-        for name, oddity in scorer.unusual.among(raw):
+        for name, oddity in scorer.unusual.among(values):
             self._telemetry.unusual(name, oddity)
         return self._keep(answer, record.decode())
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,13 +83,16 @@ class Scorer:
         """
         return self._score(self.rows.encode(raw))
 
-    def score_known(self, raw: Mapping[str, RawValue]) -> Answer | None:
+    def score_known(self, values: Sequence[RawValue]) -> Answer | None:
         """Score a record quickly, if all of its values have been learned; else None.
+
+        Args:
+            values: see ``RowEncoder.encode_known``.
 
         Raises:
             ValueError: the model gave no probabilities.
         """
-        row = self.rows.encode_known(raw)
+        row = self.rows.encode_known(values)
         return None if row is None else self._score(row)
 
     def _score(self, row: npt.NDArray[np.float32]) -> Answer:

@@ -1,6 +1,6 @@
 """Values that are possible but were not in the data that models learn from: scored all the same, and counted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from readmission.features.encoder import CategoryFeature, Encoder, NumberFeature, source_of
 from readmission.features.icd9 import icd9_category
@@ -29,19 +29,28 @@ class Unusual:
             if not isinstance(feature, NumberFeature | CategoryFeature) and source_of(feature).endswith("_category")
         }
 
+        self._places = {column.name: place for place, column in enumerate(RECORD_COLUMNS)}
         self._met: dict[str, dict[RawValue, str]] = {}
+        self._met_at: list[tuple[str, int, dict[RawValue, str]]] = []
 
     def meet(self, name: str, value: RawValue, kind: str) -> bool:
         """Remember an unusual value, so that ``among`` finds it; False where there are too many already."""
         if sum(map(len, self._met.values())) >= MOST_MET:
             return False
         self._met = {**self._met, name: {**self._met.get(name, {}), value: kind}}
+        self._met_at = [(column, self._places[column], met) for column, met in self._met.items()]
         return True
 
-    def among(self, raw: Mapping[str, RawValue]) -> list[tuple[str, str]]:
-        """The unusual values of a record, each of which has been met before: names of columns, and what is unusual."""
-        found = [(name, met.get(raw.get(name))) for name, met in self._met.items()]
-        return [(name, kind) for name, kind in found if kind is not None]
+    def among(self, values: Sequence[RawValue]) -> list[tuple[str, str]]:
+        """Find the unusual values of a record, each of which has been met before.
+
+        Args:
+            values: one for each of ``schema.RECORD_COLUMNS``, in their order.
+
+        Returns:
+            names of columns, and what is unusual.
+        """
+        return [(name, met[values[place]]) for name, place, met in self._met_at if values[place] in met]
 
     def find(self, name: str, value: RawValue) -> str | None:
         """Say what is unusual about a value; None: nothing."""
