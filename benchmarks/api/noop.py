@@ -7,6 +7,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from readmission.local.ports import LOOPBACK
+from readmission.serving.server import OPTIONS
 
 
 def make_app(size: int) -> ASGIApp:
@@ -38,12 +39,8 @@ def main() -> None:
         app,
         host=LOOPBACK,
         port=options.port,
-        http="httptools",
-        loop="uvloop",
         lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
+        **OPTIONS,
     )
 
 

@@ -17,6 +17,7 @@ from benchmarks.api.pandas_model import PandasModel
 from benchmarks.api.registered import RegisteredModel
 from readmission.local.ports import LOOPBACK
 from readmission.schema import RECORD_COLUMNS
+from readmission.serving.server import OPTIONS
 
 Answering = Callable[[dict[str, Any]], dict[str, Any]]
 """A record in, an answer as the API's out."""
@@ -58,11 +59,7 @@ def main() -> None:
         make_app((PandasModel(options.model) if options.model else RegisteredModel(options.registered)).answer),
         host=LOOPBACK,
         port=options.port,
-        http="httptools",
-        loop="uvloop",
-        log_config=None,
-        access_log=False,
-        server_header=False,
+        **OPTIONS,
     )
 
 

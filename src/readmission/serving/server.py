@@ -3,10 +3,10 @@
 import gc
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from importlib.abc import MetaPathFinder
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from readmission.serving.admission import make_gate
 from readmission.serving.logs import set_up_logs
+from readmission.serving.shared_metrics import share_metrics
 from readmission.settings import Settings
 
 METRICS_FOLDER = "metrics"
@@ -22,8 +23,15 @@ GRACE_SECONDS = 5
 SWITCH_SECONDS = 0.0005
 
 _WORKER = f"{__name__}:create_worker"
-_SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
-"""Read by prometheus_client when it is imported, so it has to be set before that (``telemetry.SHARED_FOLDER``)."""
+
+OPTIONS: Mapping[str, Any] = {
+    "http": "httptools",
+    "loop": "uvloop",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+}
+"""Of uvicorn; what the API is measured against runs with the same."""
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
@@ -39,20 +47,11 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """
     make_gate(settings)  # wrong keys are told before anything starts, and once, not by every process
     set_up_logs()
-    options: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "http": "httptools",
-        "loop": "uvloop",
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "timeout_graceful_shutdown": GRACE_SECONDS,
-    }
+    options = {**OPTIONS, "host": host, "port": port, "timeout_graceful_shutdown": GRACE_SECONDS}
     if settings.api_workers == 1:
         uvicorn.run(_create(settings), **options)
     else:
-        _share_metrics(settings)
+        share_metrics(settings.home.absolute() / METRICS_FOLDER)
         uvicorn.run(_WORKER, factory=True, workers=settings.api_workers, **options)
 
 
@@ -75,14 +74,6 @@ def _create(settings: Settings | None) -> ASGIApp:
     gc.freeze()
     gc.enable()
     return app
-
-
-def _share_metrics(settings: Settings) -> None:
-    """Have the processes count in files (prometheus_client's multiprocess mode); those of an earlier run go."""
-    folder = settings.home.absolute() / METRICS_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.environ[_SHARED_METRICS] = str(folder)
 
 
 def _end_with_parent() -> None:

@@ -1,10 +1,9 @@
 """What Prometheus sees. One registry per application, so that two in one process do not mix.
 
-Several processes on one socket count in files of one folder, named by PROMETHEUS_MULTIPROC_DIR (prometheus_client's
-multiprocess mode); whichever of them is asked answers for all.
+Several processes on one socket count in files of one folder (``shared_metrics``); whichever of them is asked answers
+for all.
 """
 
-import os
 from collections.abc import Sequence
 from http import HTTPMethod
 from pathlib import Path
@@ -18,13 +17,12 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from readmission.schema import LABELS
 from readmission.serving.errors import KINDS
 from readmission.serving.scorer import Answer, Scorer
+from readmission.serving.shared_metrics import shared_folder
 
 BUCKETS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 )  # fmt: skip
 """Upper bounds in seconds: one record takes tenths of a millisecond."""
-
-SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 _METHODS = frozenset(HTTPMethod)
 
@@ -149,12 +147,12 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format; with several processes, those of all."""
-        folder = os.environ.get(SHARED_FOLDER)
+        folder = shared_folder()
         if folder is None:
             return generate_latest(self._registry)
-        _forget_dead(Path(folder))
+        _forget_dead(folder)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
     def _gauge(self, name: str, what: str, among_processes: _Among, labels: Sequence[str] = ()) -> Gauge:
