@@ -39,6 +39,8 @@ class FickleStore:
         self.entries += entries
 
     def drop_old(self, days: int) -> int:
+        if not self.up:
+            raise psycopg.OperationalError("away")
         self.dropped.append(days)
         return 0
 
@@ -165,6 +167,17 @@ def test_old_predictions_are_dropped_if_so_set(tmp_path: Path) -> None:
         time.sleep(0.1)
         made.log.stop()
         assert made.store.dropped == expected
+
+
+def test_a_database_that_starts_later_is_noticed_without_a_prediction(tmp_path: Path) -> None:
+    made = Set(tmp_path, days=30)
+    made.store.up = False
+    made.log.start()
+    assert eventually(lambda: not made.tally.reachable)
+    made.store.up = True
+    assert eventually(lambda: made.tally.reachable)
+    made.log.stop()
+    assert made.store.dropped == [30]
 
 
 def test_files_on_disk_are_for_their_owner_only(tmp_path: Path) -> None:

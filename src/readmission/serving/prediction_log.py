@@ -157,11 +157,13 @@ class PredictionLog:
     def _clean(self) -> None:
         if not self._keep_days or time.monotonic() < self._clean_at:
             return
-        self._clean_at = time.monotonic() + CLEAN_SECONDS
         try:
             self._store.drop_old(self._keep_days)
         except psycopg.Error as error:
             self._went_away(error)
+        else:
+            self._clean_at = time.monotonic() + CLEAN_SECONDS
+            self._came_back()
 
     def _went_away(self, error: psycopg.Error) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
