@@ -31,7 +31,7 @@ test: $(VENV)/dev.stamp check ## check and test everything
 
 check: $(VENV)/dev.stamp ## style and types
 	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check --no-cache .
 	@$(BIN)/mypy
 
 fuzz: $(VENV)/dev.stamp ## ask the API ten thousand generated questions (minutes)

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from documented import FULL_BODY, PARTIAL_BODY
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from serving_bundle import DIAGNOSES, MadeBundle, records
 
+from documented import FULL_BODY, PARTIAL_BODY
 from readmission.features.record import clean_record
 from readmission.schema import COLUMN_NAMES, LABELS, RECORD_COLUMNS, Column, Kind
 from readmission.serving.scorer import load_scorer

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from documented import FULL_BODY, PARTIAL_BODY
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from documented import FULL_BODY, PARTIAL_BODY
 from readmission.schema import BY_NAME, COLUMN_NAMES, RECORD_COLUMNS, Column, Kind
 from readmission.serving.models import EXAMPLE, PARTIAL_EXAMPLE, TEXT_LIMIT, Features, PredictRequest
 
