@@ -1,16 +1,24 @@
 """Watch the memory of process trees from outside."""
 
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
 import psutil
+
+SHARE = 0.005
+"""Of a core that watching may take: the kernel walks every page of large processes, and holds them up meanwhile."""
 
 
 class PeakMemory:
     """Peak of the summed proportional set sizes of processes and all their descendants, in MiB.
 
     Proportional: a page that several processes share counts once in all.
+
+    Args:
+        pids: the roots of the trees.
+        every: seconds between two looks, more where a look takes long (``SHARE``).
     """
 
     def __init__(self, *pids: int, every: float = 2.0) -> None:
@@ -31,8 +39,11 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._every):
+        pause = self._every
+        while not self._ended.wait(pause):
+            started = time.perf_counter()
             self.peak = max(self.peak, sum(_tree_size(pid) for pid in self._pids) / 2**20)
+            pause = max(self._every, (time.perf_counter() - started) / SHARE)
 
 
 def _tree_size(pid: int) -> int:
