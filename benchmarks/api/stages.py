@@ -1,25 +1,27 @@
 """Where the microseconds of a prediction go: stage after stage, in one process, without a server.
 
-Every request goes through all stages before the next one begins, as in service: in a loop of its own a stage would find
-its data in the cache of the processor and look twice as fast. Prints JSON: the median of each stage in microseconds. It
-looks into the API's parts, as nothing but a benchmark should.
+As many requests as the load has connections go through a stage together, then through the next, as in service: in a
+loop of its own a stage would find its data in the cache of the processor and look twice as fast. Prints JSON: the
+median of each stage in microseconds a request. It looks into the API's parts, as nothing but a benchmark should.
 """
 
 import argparse
+import asyncio
 import gc
 import io
 import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
-from readmission.serving import access_log, entrance, fast_lane, prediction_store
+from benchmarks.api.load import CONNECTIONS
+from readmission.features.row import stack
+from readmission.serving import access_log, fast_lane, prediction_store
 from readmission.serving.admission import make_gate
 from readmission.serving.answers import prediction_json
 from readmission.serving.data_plane import DataPlane
@@ -29,9 +31,11 @@ from readmission.serving.observer import Observer
 from readmission.serving.prediction_log import PredictionLog
 from readmission.serving.scorer import load_scorer
 from readmission.serving.telemetry import Telemetry
+from readmission.serving.visit import PREDICT_PATH, read_visit
 from readmission.settings import Settings
 
 ROUNDS = 5
+TOGETHER = CONNECTIONS
 _AT = 1.7e9
 _LIMIT = 1 << 40
 _WAITING = 1_000
@@ -53,9 +57,9 @@ class Parts:
         self.log = PredictionLog(None, None, self.telemetry, _LIMIT, 0)  # type: ignore[arg-type]
         self.access = access_log.AccessLog(io.BytesIO())
         plane = DataPlane(SimpleNamespace(current=self.scorer), self.telemetry, self.log)  # type: ignore[arg-type]
-        self.lane = fast_lane.FastLane(plane)
-        self.observer = Observer(self.telemetry, frozenset({entrance.PREDICT_PATH}), self.access)
-        self.entrance = entrance.Entrance(_nobody, self.lane, make_gate(Settings()), self.observer, {"": 1 << 20})
+        self.gate = make_gate(Settings())
+        self.observer = Observer(self.telemetry, frozenset({PREDICT_PATH}), self.access)
+        self.lane = fast_lane.FastLane(plane, self.gate, self.observer, 1 << 20)
         self.encode_lines = msgspec.json.Encoder().encode_lines
         self.headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json")]
         self.headers.append((b"content-length", b"%d" % len(bodies[0])))
@@ -63,79 +67,91 @@ class Parts:
             plane.predict(json.loads(body)["features"])  # learns what is new
 
 
-async def _nobody(*_: Any) -> None:
-    raise RuntimeError("a request did not take the fast lane")
-
-
 class Walk:
-    """One request on its way; each public method is a stage.
+    """Requests that arrive together, on their way; each public method is a stage.
 
     Args:
         parts: of the API.
-        body: of the request.
+        bodies: of the requests.
     """
 
-    def __init__(self, parts: Parts, body: bytes) -> None:
+    def __init__(self, parts: Parts, bodies: Sequence[bytes]) -> None:
         self._parts = parts
-        self._body = body
+        self._bodies = bodies
+        if len(parts.log._queue) > _WAITING:
+            parts.log._queue.clear()
 
     def read_headers(self) -> None:
         """Headers in, the id of the request out."""
-        self._visit = entrance.read_visit(self._parts.headers)
+        self._visits = [read_visit(self._parts.headers) for _ in self._bodies]
+
+    def admit(self) -> None:
+        """Past the gate."""
+        for visit in self._visits:
+            self._parts.lane.admit(visit, "")
+            self._parts.gate.leave()
 
     def decode(self) -> None:
-        """The body to Python's objects, their names checked."""
-        self._values = msgspec.structs.astuple(self._parts.lane._decode(self._body).features)
+        """The bodies to Python's objects, their names checked."""
+        decode = self._parts.lane._decode
+        self._values = [msgspec.structs.astuple(decode(body).features) for body in self._bodies]
 
     def look_up(self) -> None:
-        """Values to the row of the matrix."""
-        self._row = self._parts.scorer.rows.encode_known(self._values)
+        """Values to features."""
+        encode = self._parts.scorer.rows.encode_known
+        self._rows = [encode(values) for values in self._values]
 
     def score(self) -> None:
-        """The row to probabilities and class."""
-        self._answer = self._parts.scorer._score(self._row)  # type: ignore[arg-type]
+        """Features to probabilities and class."""
+        self._answers = self._parts.scorer.score_rows(stack(self._rows))  # type: ignore[arg-type]
 
     def name(self) -> None:
-        """The id of the prediction."""
-        self._id = prediction_id(_AT)
+        """The ids of the predictions."""
+        self._ids = [prediction_id(_AT) for _ in self._bodies]
 
     def keep(self) -> None:
-        """The entry of the prediction log."""
-        answer = self._answer
-        self._entry = PredictionEntry(
-            self._id, _AT, answer.version, self._body.decode(), answer.probabilities, answer.label
-        )
-        self._parts.log.put(self._entry)
+        """The entries of the prediction log."""
+        self._entries = [
+            PredictionEntry(number, _AT, answer.version, body, answer.probabilities, answer.label)
+            for number, answer, body in zip(self._ids, self._answers, self._bodies, strict=True)
+        ]
+        for entry in self._entries:
+            self._parts.log.put(entry)
 
     def write(self) -> None:
-        """The answer as JSON, and its headers."""
-        prediction_json(self._answer).encode()
-        entrance._own_headers(self._visit)
+        """The answers as JSON, and their headers."""
+        for visit, number, answer in zip(self._visits, self._ids, self._answers, strict=True):
+            prediction_json(answer).encode()
+            fast_lane._HEADERS % (visit.request_id.encode(), number.encode(), answer.version.encode())
 
     def count(self) -> None:
         """Metrics."""
         telemetry = self._parts.telemetry
-        telemetry.predicted(self._answer)
-        telemetry.started()
-        telemetry.finished(entrance.PREDICT_PATH, "POST", 200, 1e-4, None)
+        for answer in self._answers:
+            telemetry.predicted(answer)
+            telemetry.started()
+            telemetry.finished(PREDICT_PATH, "POST", 200, 1e-4, None)
 
     def note(self) -> None:
-        """The entry of the access log."""
-        request_id = self._visit.request_id
-        self._request = access_log.Request(_AT, request_id, "", "POST", entrance.PREDICT_PATH, 200, 1e-4)
-        self._parts.access.add(self._request)
+        """The entries of the access log."""
+        self._requests = [
+            access_log.Request(_AT, visit.request_id, "", "POST", PREDICT_PATH, 200, 1e-4) for visit in self._visits
+        ]
+        for request in self._requests:
+            self._parts.access.add(request)
 
     def store(self) -> None:
         """Later: lines for COPY."""
-        prediction_store._line(self._entry)
+        b"".join(map(prediction_store._line, self._entries))
 
     def log(self) -> None:
         """Later: the access log as JSON."""
-        self._parts.encode_lines([access_log._line(self._request)])
+        self._parts.encode_lines(map(access_log._line, self._requests))
 
 
 STAGES: Mapping[str, Callable[[Walk], None]] = {
     "headers and id of the request": Walk.read_headers,
+    "the gate": Walk.admit,
     "decode": Walk.decode,
     "look-ups": Walk.look_up,
     "ONNX Runtime and the class": Walk.score,
@@ -149,53 +165,48 @@ STAGES: Mapping[str, Callable[[Walk], None]] = {
 }
 
 
-class Request:
-    """One request through the way in, as the server would have it answered; what waits is emptied as often as there."""
+class Requests:
+    """Requests that arrive together, through the lane as the server sends them there."""
 
-    def __init__(self, parts: Parts, body: bytes) -> None:
+    def __init__(self, parts: Parts, bodies: Sequence[bytes]) -> None:
         self._parts = parts
-        self._body = body
-        self._sent: list[Any] = []
-        self._scope = {
-            "type": "http",
-            "method": "POST",
-            "path": entrance.PREDICT_PATH,
-            "headers": parts.headers,
-            "state": {},
-        }
+        self._bodies = bodies
+        self._statuses: list[int] = []
         if len(parts.log._queue) > _WAITING:
             parts.log._queue.clear()
 
-    def answer(self) -> None:
+    def go(self) -> None:
         """All of it."""
-        with suppress(StopIteration):
-            self._parts.entrance(self._scope, self._receive, self._send).send(None)  # type: ignore[attr-defined,arg-type]
-        if self._sent[0]["status"] != 200:
+        lane = self._parts.lane
+        for body in self._bodies:
+            visit = read_visit(self._parts.headers)
+            if not (lane.may_take(visit) and lane.admit(visit, "") and lane.offer(visit, body, self, _AT)):
+                raise RuntimeError("a request did not take the fast lane")
+        lane.flush()
+        if self._statuses != [200] * len(self._bodies):
             raise RuntimeError("a request was refused")
 
-    async def _receive(self) -> dict[str, Any]:
-        return {"type": "http.request", "body": self._body, "more_body": False}
-
-    async def _send(self, message: Any) -> None:
-        self._sent.append(message)
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:  # noqa: ARG002
+        """Take an answer, see ``fast_lane.Caller``."""
+        self._statuses.append(status)
 
 
 def measure(
-    make: Callable[[Parts, bytes], Any], stages: Mapping[str, Any], parts: Parts, bodies: Sequence[bytes]
+    make: Callable[[Parts, Sequence[bytes]], Any], stages: Mapping[str, Any], parts: Parts, bodies: Sequence[bytes]
 ) -> dict:
-    """Send every body through all stages; the median of each in microseconds."""
+    """Send every body through all stages; the median of each in microseconds a request."""
     times: dict[str, list[float]] = {name: [] for name in stages}
-    for body in list(bodies) * ROUNDS:
-        request = make(parts, body)
+    for start in [*range(0, len(bodies) - TOGETHER + 1, TOGETHER)] * ROUNDS:
+        requests = make(parts, bodies[start : start + TOGETHER])
         for name, stage in stages.items():
             started = time.perf_counter()
-            stage(request)
+            stage(requests)
             times[name].append(time.perf_counter() - started)
-    return {name: round(1e6 * statistics.median(taken), 2) for name, taken in times.items()}
+    return {name: round(1e6 * statistics.median(taken) / TOGETHER, 2) for name, taken in times.items()}
 
 
-def main() -> None:
-    """Measure and print."""
+async def main() -> None:
+    """Measure and print; within an event loop, of which the lane asks a turn that never comes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
     parser.add_argument("bodies", type=Path, help="one JSON body a line")
@@ -203,10 +214,10 @@ def main() -> None:
     bodies = options.bodies.read_bytes().splitlines()
     parts = Parts(options.bundle, bodies)
     gc.freeze()  # as the server does
-    whole = measure(Request, {"everything but the server": Request.answer}, parts, bodies)
+    whole = measure(Requests, {"everything but the server": Requests.go}, parts, bodies)
     parts.log._queue.clear()
     print(json.dumps({**measure(Walk, STAGES, parts, bodies), **whole}))
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -53,8 +53,8 @@ def test_known_values_give_the_same(encoder: Encoder, raw: Record) -> None:
         assert rows.knows(column.name, raw.get(column.name))
     found = rows.encode_known(in_order(raw))
     assert found is not None
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, expected(encoder, raw))
+    assert row.stack([found]).dtype == np.float32
+    np.testing.assert_array_equal(row.stack([found]), expected(encoder, raw))
 
 
 def test_every_kind_of_feature_is_in_this_test(encoder: Encoder) -> None:
@@ -72,7 +72,14 @@ def test_many_values_may_be_known(encoder: Encoder) -> None:
         raw: Record = {"diag_1": value}
         found = rows.encode_known(in_order(raw))
         assert found is not None
-        np.testing.assert_array_equal(found, expected(encoder, raw))
+        np.testing.assert_array_equal(row.stack([found]), expected(encoder, raw))
+
+
+def test_rows_are_stacked(encoder: Encoder) -> None:
+    rows = RowEncoder(encoder)
+    raws: list[Record] = [{"time_in_hospital": days} for days in (1, 9)]
+    single = [rows.encode(raw)[0] for raw in raws]
+    np.testing.assert_array_equal(row.stack([one.tolist() for one in single]), np.stack(single))
 
 
 def test_there_is_an_end_to_what_is_kept(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

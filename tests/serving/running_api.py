@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from readmission.serving.app import SHELF_FOLDER
 from readmission.serving.mlflow_rest import ModelVersion
+from readmission.serving.server import PROTOCOL
 from readmission.serving.shelf import Shelf
 
 NOWHERE = "http://127.0.0.1:9"
@@ -34,8 +35,8 @@ def put_on_shelf(home: Path, folder: Path, version: str = "1") -> ModelVersion:
 
 @contextlib.contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
-    """A real uvicorn on a free port; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    """A real uvicorn on a free port, its protocol that of ``readmission serve``; gives its address."""
+    server = uvicorn.Server(uvicorn.Config(app, http=PROTOCOL, log_level="warning", lifespan="on"))
     # With its protocol named, asyncio turns Nagle's algorithm off; else every answer waits 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))

@@ -10,11 +10,9 @@ from readmission.serving.api_keys import Key, KeyRing, Scope, new_key
 from readmission.serving.errors import ProblemError
 
 
-def refusal(
-    gate: Gate, path: str = "/predict", given: str = "", address: str = "a", under_way: int = 0
-) -> ProblemError:
+def refusal(gate: Gate, path: str = "/predict", given: str = "", address: str = "a") -> ProblemError:
     with pytest.raises(ProblemError) as raised:
-        gate.admit(path, given, address, under_way)
+        gate.admit(path, given, address)
     return raised.value
 
 
@@ -30,7 +28,7 @@ def gate(keys: dict[Scope, tuple[str, Key]]) -> Gate:
 
 @pytest.mark.parametrize("path", sorted(PUBLIC))
 def test_health_and_documentation_are_open(gate: Gate, path: str) -> None:
-    assert gate.admit(path, "", "a", 0) == ""
+    assert gate.admit(path, "", "a") == ""
 
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/model-info", "/metrics", "/nowhere"])
@@ -42,25 +40,30 @@ def test_all_else_needs_a_key(gate: Gate, path: str, given: str) -> None:
 
 
 def test_a_key_opens_what_its_scope_says(gate: Gate, keys: dict[Scope, tuple[str, Key]]) -> None:
-    assert gate.admit("/predict", keys[Scope.PREDICT][0], "a", 0) == "predict"
-    assert gate.admit("/predict", keys[Scope.ADMIN][0], "a", 0) == "admin"
+    assert gate.admit("/predict", keys[Scope.PREDICT][0], "a") == "predict"
+    assert gate.admit("/predict", keys[Scope.ADMIN][0], "a") == "admin"
     for path in ADMIN:
-        assert gate.admit(path, keys[Scope.ADMIN][0], "a", 0) == "admin"
+        assert gate.admit(path, keys[Scope.ADMIN][0], "a") == "admin"
         assert refusal(gate, path, keys[Scope.PREDICT][0]).kind.status is HTTPStatus.FORBIDDEN
 
 
 def test_without_keys_everything_is_open() -> None:
     gate = Gate(KeyRing(), rate=0, concurrency=1)
-    assert gate.admit("/metrics", "", "a", 0) == ""
+    assert gate.admit("/metrics", "", "a") == ""
 
 
 def test_too_many_at_once_are_refused() -> None:
     gate = Gate(KeyRing(), rate=0, concurrency=3)
-    gate.admit("/predict", "", "a", 2)
-    problem = refusal(gate, under_way=3)
+    for _ in range(3):
+        gate.enter()
+        gate.admit("/predict", "", "a")
+    gate.enter()
+    problem = refusal(gate)
     assert problem.kind.status is HTTPStatus.SERVICE_UNAVAILABLE
     assert problem.headers == {"Retry-After": "1"}
-    gate.admit("/live", "", "a", 3)
+    gate.admit("/live", "", "a")
+    gate.leave()
+    gate.admit("/predict", "", "a")
 
 
 class Clock:
@@ -80,27 +83,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_a_caller_may_ask_so_often(clock: Clock) -> None:
     gate = Gate(KeyRing(), rate=5, concurrency=10)
     for _ in range(5):
-        gate.admit("/predict", "", "a", 0)
+        gate.admit("/predict", "", "a")
     problem = refusal(gate)
     assert problem.kind.status is HTTPStatus.TOO_MANY_REQUESTS
     assert problem.headers == {"Retry-After": "1"}
-    gate.admit("/predict", "", "b", 0)
+    gate.admit("/predict", "", "b")
     clock.now += 0.2
-    gate.admit("/predict", "", "a", 0)
+    gate.admit("/predict", "", "a")
     refusal(gate)
 
 
 def test_a_slow_rate_tells_how_long_to_wait(clock: Clock) -> None:
     gate = Gate(KeyRing(), rate=0.1, concurrency=10)
-    gate.admit("/predict", "", "a", 0)
+    gate.admit("/predict", "", "a")
     assert refusal(gate).headers == {"Retry-After": "10"}
     clock.now += 10
-    gate.admit("/predict", "", "a", 0)
+    gate.admit("/predict", "", "a")
 
 
 def test_callers_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gates, "_MOST_CALLERS", 3)
     gate = Gate(KeyRing(), rate=1, concurrency=10)
     for number in range(9):
-        gate.admit("/predict", "", str(number), 0)
+        gate.admit("/predict", "", str(number))
     assert len(gate._buckets) == 3

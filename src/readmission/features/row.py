@@ -7,6 +7,7 @@ of an ordinary value of the same column, and a row begins as that of an ordinary
 """
 
 import threading
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -68,13 +69,16 @@ class RowEncoder:
         total: Vector = np.sum([self._vector(name, raw.get(name)) for name in self._known], axis=0)
         if np.abs(total).max() > _FLOAT32_MAX:
             raise ValueError("a number is beyond float32")
-        return self._row(total.tolist())
+        return stack([self._finish(total.tolist())])
 
-    def encode_known(self, values: Sequence[RawValue]) -> npt.NDArray[np.float32] | None:
+    def encode_known(self, values: Sequence[RawValue]) -> list[float] | None:
         """Encode a record all of whose values have been learned, quickly; None where one has not.
 
         Args:
             values: one for each of ``schema.RECORD_COLUMNS``, in their order; None is missing.
+
+        Returns:
+            the features; ``stack`` makes rows of one or more.
         """
         row = self._start.copy()
         try:
@@ -86,7 +90,7 @@ class RowEncoder:
                     row[place] += amount
         except KeyError:
             return None
-        return self._row(row)
+        return self._finish(row)
 
     def learn(self, name: str, value: RawValue) -> None:
         """Keep the vector of a value, unless there are too many already.
@@ -117,10 +121,10 @@ class RowEncoder:
             part(text, vector)
         return vector
 
-    def _row(self, row: list[float]) -> npt.NDArray[np.float32]:
+    def _finish(self, row: list[float]) -> list[float]:
         for place, amount, per in self._ratios:
             row[place] = 10 * row[amount] // max(row[per], 1.0)
-        return np.array([row[: self._n_features]], np.float32)
+        return row[: self._n_features]
 
     def _plan(self, encoder: Encoder) -> None:
         rules = {rule.name: rule for rule in RULES}
@@ -143,6 +147,14 @@ class RowEncoder:
         self._sums.add(amount)
         for name in derived.sources:
             self._parts[rules[name].source].append(_counted(rules[name], derived.weights, amount))
+
+
+def stack(rows: Sequence[list[float]]) -> npt.NDArray[np.float32]:
+    """Lay n encoded records down as an array, shape (n, features); at least one."""
+    numbers = array("f")  # takes a list in a third of the time that numpy does
+    for row in rows:
+        numbers.fromlist(row)
+    return np.frombuffer(numbers, np.float32).reshape(len(rows), -1)
 
 
 def _encoded(feature: Feature, rule: Rule, place: int) -> _Part:

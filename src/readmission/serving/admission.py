@@ -39,16 +39,29 @@ class Gate:
         self._rate = rate
         self._burst = max(rate, 1.0)
         self._concurrency = concurrency
+        self._inside = 0
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def admit(self, path: str, given: str, address: str, under_way: int) -> str:
-        """Let a request in.
+    @property
+    def asks_address(self) -> bool:
+        """Whether ``admit`` may need the caller's address."""
+        return self._rate > 0
+
+    def enter(self) -> None:
+        """Count a request that begins."""
+        self._inside += 1
+
+    def leave(self) -> None:
+        """Count a request that has ended."""
+        self._inside -= 1
+
+    def admit(self, path: str, given: str, address: str) -> str:
+        """Let a request in, after ``enter``.
 
         Args:
             path: asked for.
             given: key of the caller, empty without one.
             address: network address of the caller.
-            under_way: other requests that are being answered.
 
         Returns:
             name of the caller's key; empty where none is needed.
@@ -62,7 +75,7 @@ class Gate:
         name = "" if self._keys.is_open else self._check_key(path, given)
         if self._rate:
             self._check_rate(name or address)
-        if under_way >= self._concurrency:
+        if self._inside > self._concurrency:
             raise busy()
         return name
 

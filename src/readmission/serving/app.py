@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
@@ -16,9 +16,9 @@ from readmission.services import resolve_services
 from readmission.serving.access_log import AccessLog
 from readmission.serving.admission import make_gate
 from readmission.serving.data_plane import DataPlane
-from readmission.serving.entrance import PREDICT_PATH, Entrance
+from readmission.serving.entrance import Entrance
 from readmission.serving.errors import add_error_handlers
-from readmission.serving.fast_lane import FastLane
+from readmission.serving.fast_lane import FAST_LANE, FastLane
 from readmission.serving.mlflow_rest import MlflowRest
 from readmission.serving.model_store import ModelStore
 from readmission.serving.observer import Observer
@@ -29,6 +29,7 @@ from readmission.serving.scorer import Scorer
 from readmission.serving.shelf import Shelf
 from readmission.serving.spool import Spool
 from readmission.serving.telemetry import Telemetry
+from readmission.serving.visit import PREDICT_PATH
 from readmission.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -58,20 +59,22 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     tracing = _make_tracing(settings.otlp_endpoint)
     parts = [part for part in (access, tracing, keeper) if part is not None]
     plane = DataPlane(store, telemetry, keeper)
+    gate, observer = make_gate(settings), Observer(telemetry, MEASURED, access)
+    # Spans are made of ASGI requests, which those of the fast lane never become.
+    state = {FAST_LANE: FastLane(plane, gate, observer, settings.body_limit)} if tracing is None else {}
     # FastAPI's own pages of documentation load their scripts from the internet; a hospital's network has none.
     app = FastAPIOffline(
         title="Readmission prediction",
         description="Predicts whether a diabetes patient returns to hospital: not (NO), within 30 days, or later.",
         version=__version__,
         generate_unique_id_function=lambda route: route.name,
-        lifespan=lambda _: _run(store, parts),
+        lifespan=lambda _: _run(store, parts, state),
     )
     app.include_router(PredictionRoutes(plane, settings.batch_rows).router())
     app.include_router(StatusRoutes(plane, telemetry, settings.model_name).router())
     add_error_handlers(app)
     limits = {"": settings.body_limit, BATCH_PATH: settings.batch_limit}
-    observer = Observer(telemetry, MEASURED, access)
-    entrance = Entrance(app, FastLane(plane), make_gate(settings), observer, limits)
+    entrance = Entrance(app, gate, observer, limits)
     return entrance if tracing is None else tracing.around(entrance)
 
 
@@ -110,7 +113,7 @@ class _Part(Protocol):
 
 
 @asynccontextmanager
-async def _run(store: ModelStore, parts: Sequence[_Part]) -> AsyncIterator[None]:
+async def _run(store: ModelStore, parts: Sequence[_Part], state: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
     store.load_last_good()
     async with AsyncExitStack() as stack:
         for part in parts:
@@ -118,7 +121,7 @@ async def _run(store: ModelStore, parts: Sequence[_Part]) -> AsyncIterator[None]
             stack.push_async_callback(asyncio.to_thread, part.stop)
         watch = asyncio.create_task(store.watch())
         try:
-            yield
+            yield state
         finally:
             watch.cancel()
             store.stop()

@@ -1,4 +1,4 @@
-"""Score raw columns on a loaded model, in chunks: memory stays the same, however many rows there are."""
+"""Score raw columns on a loaded model, in chunks: of encoded rows only so many are in memory at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,8 +39,9 @@ def score_columns(scorer: Scorer, raw: pa.Table, chunk: int = CHUNK) -> Iterator
     Raises:
         ValueError: the model gave no probabilities.
     """
+    clean = clean_columns(raw)  # of all rows: it takes its time for the distinct values, not for rows
     for start in range(0, raw.num_rows, chunk):
-        matrix = encode_columns(scorer.encoder, clean_columns(raw.slice(start, chunk)))
+        matrix = encode_columns(scorer.encoder, clean.slice(start, chunk))
         (output,) = scorer.session.run([bundle.ONNX_PROBABILITIES], {bundle.ONNX_INPUT: matrix})
         chances = output.astype(np.float64)
         totals = chances.sum(axis=1, keepdims=True)

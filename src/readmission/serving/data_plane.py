@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from readmission.features.record import RawValue
+from readmission.features.row import stack
 from readmission.schema import LABELS
 from readmission.serving.batch_entry import make_entry
 from readmission.serving.batch_texts import BatchTexts, as_texts
@@ -35,6 +37,22 @@ class Predicted(NamedTuple):
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What is told beside the answer."""
         return [(PREDICTION_ID, self.prediction_id.encode()), (MODEL_VERSION, self.answer.version.encode())]
+
+
+class Prepared(NamedTuple):
+    """A record that is ready to be scored.
+
+    Attributes:
+        scorer: the model that looked it up.
+        row: its features.
+        oddities: columns, and what is unusual about their values.
+        json: as the prediction log keeps it.
+    """
+
+    scorer: Scorer
+    row: list[float]
+    oddities: list[tuple[str, str]]
+    json: bytes
 
 
 class Keeper(Protocol):
@@ -92,25 +110,34 @@ class DataPlane:
         self._remember(scorer, raw)
         return self._keep(answer, record_json(raw))
 
-    def predict_known(self, values: Sequence[RawValue], record: bytes) -> Predicted | None:
-        """Score one record quickly, if all of its values have been met and checked before.
+    def prepare(self, values: Sequence[RawValue], record: bytes) -> Prepared | None:
+        """Look a record up, if all of its values have been met and checked before; ``finish`` scores it.
 
         Args:
             values: one for each of ``schema.RECORD_COLUMNS``, in their order; None is missing.
             record: the same as the caller wrote it: a JSON object whose member ``features`` it is.
         """
         scorer = self._store.current
-        if scorer is None:
+        row = None if scorer is None else scorer.rows.encode_known(values)
+        if scorer is None or row is None:
             return None
-        try:
-            answer = scorer.score_known(values)
-        except ValueError:
-            return None
+        return Prepared(scorer, row, scorer.unusual.among(values), record)
+
+    def finish(self, prepared: Sequence[Prepared]) -> list[Predicted | None]:
+        """Score records together, each on the model that looked it up; None where that gave no probabilities."""
+        found: list[Predicted | None] = []
+        for _, group in groupby(prepared, key=lambda item: id(item.scorer)):
+            records = list(group)
+            answers = records[0].scorer.score_rows(stack([record.row for record in records]))
+            found += map(self._finish, records, answers)
+        return found
+
+    def _finish(self, record: Prepared, answer: Answer | None) -> Predicted | None:
         if answer is None:
             return None
-        for name, oddity in scorer.unusual.among(values):
+        for name, oddity in record.oddities:
             self._telemetry.unusual(name, oddity)
-        return self._keep(answer, record.decode())
+        return self._keep(answer, record.json)
 
     def explain(self, raw: Mapping[str, RawValue]) -> tuple[Predicted, Explained]:
         """Score one record and take the answer apart.
@@ -178,7 +205,7 @@ class DataPlane:
             raise not_kept()
         self._keeper.put(FeedbackEntry(prediction_id, time.time(), readmitted))
 
-    def _keep(self, answer: Answer, record: str) -> Predicted:
+    def _keep(self, answer: Answer, record: bytes) -> Predicted:
         at = time.time()
         number = prediction_id(at)
         self._telemetry.predicted(answer)

@@ -13,7 +13,7 @@ from readmission.schema import RECORD_COLUMNS
 
 _NAMES = frozenset(column.name for column in RECORD_COLUMNS)
 _encode = msgspec.json.Encoder().encode
-_NUL = "\\u0000"
+_NUL = b"\\u0000"
 _NOT_IN_POSTGRES = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of characters: JSON may hold them, PostgreSQL's jsonb may not."""
 
@@ -25,7 +25,8 @@ class PredictionEntry(NamedTuple):
         id: UUID that the caller was told.
         at: seconds since 1970.
         version: of the model.
-        record: JSON that PostgreSQL takes, an object whose member ``features`` holds the record (``record_json``).
+        record: JSON in UTF-8 that PostgreSQL takes, an object whose member ``features`` holds the record
+            (``record_json``).
         probabilities: in the order of LABELS.
         label: the class.
     """
@@ -33,7 +34,7 @@ class PredictionEntry(NamedTuple):
     id: str
     at: float
     version: str
-    record: str
+    record: bytes
     probabilities: tuple[float, ...]
     label: str
 
@@ -74,18 +75,18 @@ def count_of(entry: Entry) -> int:
     return entry.count if isinstance(entry, BatchEntry) else 1
 
 
-def record_json(features: Mapping[str, RawValue]) -> str:
+def record_json(features: Mapping[str, RawValue]) -> bytes:
     """Write a record's own fields as JSON that PostgreSQL takes; identifiers and the outcome stay out."""
     kept = features if features.keys() <= _NAMES else {name: features[name] for name in features.keys() & _NAMES}
     try:
-        text = _encode({"features": kept}).decode()
+        text = _encode({"features": kept})
     except UnicodeEncodeError:  # half a character
         return _carefully(kept)
     return _carefully(kept) if _NUL in text else text
 
 
-def _carefully(features: Mapping[str, RawValue]) -> str:
-    return _encode({"features": {name: storable(value) for name, value in features.items()}}).decode()
+def _carefully(features: Mapping[str, RawValue]) -> bytes:
+    return _encode({"features": {name: storable(value) for name, value in features.items()}})
 
 
 def storable(value: RawValue) -> RawValue:
@@ -97,7 +98,7 @@ def to_line(entry: PredictionEntry | FeedbackEntry) -> str:
     """Write an entry as one line of JSON."""
     if isinstance(entry, FeedbackEntry):
         return json.dumps([entry.prediction_id, entry.at, entry.readmitted])
-    return json.dumps([entry.id, entry.at, entry.version, entry.record, entry.probabilities, entry.label])
+    return json.dumps([entry.id, entry.at, entry.version, entry.record.decode(), entry.probabilities, entry.label])
 
 
 def from_line(line: str) -> PredictionEntry | FeedbackEntry:
@@ -111,6 +112,6 @@ def from_line(line: str) -> PredictionEntry | FeedbackEntry:
         if len(fields) == 3:
             return FeedbackEntry(*fields)
         number, at, version, record, probabilities, label = fields
-        return PredictionEntry(number, at, version, record, tuple(probabilities), label)
-    except TypeError:
+        return PredictionEntry(number, at, version, record.encode(), tuple(probabilities), label)
+    except (TypeError, AttributeError):
         raise ValueError("no entry") from None

@@ -178,6 +178,11 @@ def busy() -> ProblemError:
     return ProblemError(BUSY, detail, headers={"Retry-After": "1"})
 
 
+def internal() -> ProblemError:
+    """The answer where the server itself is at fault."""
+    return ProblemError(INTERNAL, "The server failed on this request. Its log names the reason under the request id.")
+
+
 def problem_answer(problem: ProblemError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Write a problem as status, headers and body."""
     content: dict[str, Any] = {
@@ -224,8 +229,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 async def _on_unexpected(request: Request, error: Exception) -> Response:
     # The traceback is logged by the server; the message may quote a value, so only its type is repeated here.
     _log.error("Request %s failed: %s", _request_id(request), type(error).__name__)
-    detail = "The server failed on this request. Its log names the reason under the request id."
-    return _answer(request, ProblemError(INTERNAL, detail))
+    return _answer(request, internal())
 
 
 def _request_id(request: Request) -> str:

@@ -39,7 +39,7 @@ _COPY_PREDICTIONS = (
     "COPY incoming_predictions (id, at, model_version, record, probabilities, readmission_class) FROM STDIN"
 )
 _COPY_FEEDBACK = "COPY incoming_feedback (prediction_id, at, readmitted) FROM STDIN"
-_BLANKS = str.maketrans("\n\r\t", "   ")
+_BLANKS = bytes.maketrans(b"\n\r\t", b"   ")
 _MERGE = """
 INSERT INTO predictions
     SELECT id, to_timestamp(at), model_version, record -> 'features', probabilities, readmission_class
@@ -75,7 +75,7 @@ class PredictionStore:
         with self._transaction() as connection, connection.cursor() as cursor:
             cursor.execute(_INCOMING)
             with cursor.copy(_COPY_PREDICTIONS) as copy:
-                copy.write("".join(predictions))
+                copy.write(b"".join(predictions))
                 for lines in batches:
                     copy.write(lines)
             with cursor.copy(_COPY_FEEDBACK) as copy:
@@ -144,11 +144,12 @@ def _break(line: socket.socket) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
-def _line(entry: PredictionEntry) -> str:
+def _line(entry: PredictionEntry) -> bytes:
     # Line ends and tabs are between the members of a record, never within: there JSON writes them otherwise.
-    record = entry.record.translate(_BLANKS).replace("\\", "\\\\")
+    record = entry.record.translate(_BLANKS).replace(b"\\", b"\\\\")
     no, after, within = entry.probabilities
-    return f"{entry.id}\t{entry.at!r}\t{entry.version}\t{record}\t{{{no!r},{after!r},{within!r}}}\t{entry.label}\n"
+    start, end = f"{entry.id}\t{entry.at!r}\t{entry.version}\t", f"\t{{{no!r},{after!r},{within!r}}}\t{entry.label}\n"
+    return b"%b%b%b" % (start.encode(), record, end.encode())
 
 
 def _feedback_line(entry: FeedbackEntry) -> str:

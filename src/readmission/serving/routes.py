@@ -11,7 +11,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from readmission.serving.answers import explanation_json, prediction_json
 from readmission.serving.data_plane import MODEL_VERSION, DataPlane, Predicted
-from readmission.serving.entrance import PREDICT_PATH
 from readmission.serving.errors import describe, too_many_rows, unsupported
 from readmission.serving.forms import BATCH_ANSWERS, BATCH_REQUEST, FORMS, Form
 from readmission.serving.models import (
@@ -27,6 +26,7 @@ from readmission.serving.models import (
     PredictRequest,
 )
 from readmission.serving.telemetry import Telemetry
+from readmission.serving.visit import PREDICT_PATH
 
 BATCH_PATH = "/predict/batch"
 EXPLAIN_PATH = "/explain"

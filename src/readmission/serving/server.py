@@ -24,6 +24,9 @@ SWITCH_SECONDS = 0.0005
 
 _WORKER = f"{__name__}:create_worker"
 
+PROTOCOL = "readmission.serving.protocol:PredictionProtocol"
+"""By name: what it imports has to come after ``share_metrics``."""
+
 OPTIONS: Mapping[str, Any] = {
     "http": "httptools",
     "loop": "uvloop",
@@ -47,7 +50,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """
     make_gate(settings)  # wrong keys are told before anything starts, and once, not by every process
     set_up_logs()
-    options = {**OPTIONS, "host": host, "port": port, "timeout_graceful_shutdown": GRACE_SECONDS}
+    options = {**OPTIONS, "http": PROTOCOL, "host": host, "port": port, "timeout_graceful_shutdown": GRACE_SECONDS}
     if settings.api_workers == 1:
         uvicorn.run(_create(settings), **options)
     else:
