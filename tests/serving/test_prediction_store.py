@@ -1,18 +1,26 @@
 """Predictions in a real PostgreSQL: exact, once, and not waited for without end."""
 
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import psutil
 import psycopg
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
+from readmission.schema import LABELS
 from readmission.serving import prediction_store
-from readmission.serving.entries import FeedbackEntry, PredictionEntry, record_json
-from readmission.serving.ids import prediction_id
+from readmission.serving.batch_entry import make_entry
+from readmission.serving.batch_texts import as_texts
+from readmission.serving.batches import read_csv, read_json
+from readmission.serving.bulk import Scores
+from readmission.serving.entries import BatchEntry, FeedbackEntry, PredictionEntry, record_json
+from readmission.serving.ids import prediction_id, prediction_ids
 from readmission.serving.prediction_store import PredictionStore
 from readmission.settings import Settings
 
@@ -52,6 +60,46 @@ def test_entries_are_kept_exactly(store: PredictionStore, settings: Settings) ->
     assert row[4] == list(entry.probabilities)
     assert row[5] == ">30"
     assert rows(settings, "SELECT prediction_id::text, readmitted FROM feedback") == [(entry.id, "<30")]
+
+
+def batch(raw: pa.Table, at: float = 1.5e9) -> tuple[BatchEntry, list[str], Scores]:
+    chances = np.random.default_rng(1).dirichlet([1, 1, 1], raw.num_rows)
+    scores = Scores(np.argmax(chances, axis=1), chances)
+    ids = prediction_ids(at, raw.num_rows)
+    return make_entry(raw, as_texts(ids, scores), "7", at), ids, scores
+
+
+def test_a_batch_is_kept_exactly(store: PredictionStore, settings: Settings) -> None:
+    odd = {"race": 'a\tb\n\r\\"\\N\x00ü', "diag_1": "250.83", "number_inpatient": 3, "weight": "?"}
+    records = [odd, {"time_in_hospital": 14, "number_inpatient": "?"}, {"diag_1": "", "metformin-pioglitazone": "No"}]
+    raw = read_json(json.dumps({"records": records}).encode())
+    entry, ids, scores = batch(raw.select([*records[0], "time_in_hospital", "metformin-pioglitazone"]))
+    store.write([entry, prediction(), entry])
+    query = (
+        "SELECT id::text, extract(epoch FROM at)::float8, model_version, probabilities, readmission_class, features"
+        " FROM predictions WHERE id::text = ANY(ARRAY['{}']) ORDER BY id"
+    )
+    found = rows(settings, query.format("','".join(ids)))
+    expected = zip(sorted(zip(ids, scores.labels, scores.probabilities.tolist(), strict=True)), strict=True)
+    assert [row[:5] for row in found] == [
+        (number, 1.5e9, "7", chances, LABELS[label]) for ((number, label, chances),) in expected
+    ]
+    by_id = {row[0]: row[5] for row in found}
+    rest = {"metformin-pioglitazone": "?", "time_in_hospital": "?"}
+    assert by_id[ids[0]] == {**odd, "race": 'a\tb\n\r\\"\\N\ufffdü', **rest}
+    missing = dict.fromkeys([*odd, *rest], "?")
+    assert by_id[ids[1]] == {**missing, "time_in_hospital": 14}
+    assert by_id[ids[2]] == {**missing, "diag_1": "", "metformin-pioglitazone": "No"}
+    assert rows(settings, "SELECT count(*) FROM predictions") == [(4,)]
+
+
+def test_of_a_batch_only_the_columns_that_it_has_are_kept(store: PredictionStore, settings: Settings) -> None:
+    entry, _, _ = batch(read_csv(b"race,number_inpatient\nAsian,2\n,\n"))
+    store.write([entry])
+    found = rows(settings, "SELECT features FROM predictions ORDER BY features ->> 'race'")
+    assert sorted(str(row[0]) for row in found) == sorted(
+        str(row) for row in ({"race": "?", "number_inpatient": "?"}, {"race": "Asian", "number_inpatient": 2})
+    )
 
 
 def test_entries_are_kept_once(store: PredictionStore, settings: Settings) -> None:

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from readmission.features.rules import DERIVED, RULES, Derived, Rule
 from readmission.schema import MISSING
 
+Numbers = npt.NDArray[np.int32]
+
 ARROW_TYPES = {"text": pa.string(), "integer": pa.int32()}
 
 
@@ -26,9 +28,8 @@ def clean_columns(raw: pa.Table) -> pa.Table:
         n rows, one column for each of ``rules.FEATURE_TYPES``, in that order; text is dictionary-encoded.
     """
     cleaned = {rule.name: _apply(rule, raw) for rule in RULES}
-    for derived in DERIVED:
-        cleaned[derived.name] = _derive(derived, cleaned)
-    return pa.table(cleaned)
+    sources = _Sources(cleaned)
+    return pa.table({**cleaned, **{derived.name: _derive(derived, sources) for derived in DERIVED}})
 
 
 def _apply(rule: Rule, raw: pa.Table) -> pa.Array:
@@ -47,17 +48,36 @@ def _merge_levels(values: pa.Array, indices: pa.Array) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(levels.indices.take(indices), levels.dictionary)
 
 
-def _derive(derived: Derived, cleaned: dict[str, pa.Array]) -> pa.Array:
-    total = np.sum([_weigh(cleaned[name], derived.weights) for name in derived.sources], axis=0, dtype=np.int32)
+class _Sources:
+    """What derived columns count over; several read the same source, so each is laid out once."""
+
+    def __init__(self, cleaned: Mapping[str, pa.Array]) -> None:
+        self._cleaned = cleaned
+        self._numbers: dict[tuple[str, int], Numbers] = {}
+        self._words: dict[str, tuple[list[str | None], npt.NDArray[np.intp]]] = {}
+
+    def numbers(self, name: str, missing: int) -> Numbers:
+        """A column of counts."""
+        if (name, missing) not in self._numbers:
+            self._numbers[name, missing] = np.asarray(self._cleaned[name].fill_null(missing), np.int32)
+        return self._numbers[name, missing]
+
+    def weights(self, name: str, weights: Mapping[str, int]) -> Numbers:
+        """A column of words, each as its weight; 0 for those that have none."""
+        if name not in self._words:
+            column = self._cleaned[name]
+            levels = [*column.dictionary.to_pylist(), None]
+            self._words[name] = levels, np.asarray(column.indices.fill_null(len(levels) - 1), np.intp)
+        levels, positions = self._words[name]
+        return np.array([0 if level is None else weights.get(level, 0) for level in levels], np.int32)[positions]
+
+
+def _derive(derived: Derived, sources: _Sources) -> pa.Array:
+    if derived.weights:
+        parts = [sources.weights(name, derived.weights) for name in derived.sources]
+    else:
+        parts = [sources.numbers(name, 0) for name in derived.sources]
+    total = np.sum(parts, axis=0, dtype=np.int32)
     if derived.per is not None:
-        total = 10 * total // np.maximum(np.asarray(cleaned[derived.per].fill_null(1), np.int32), 1)
+        total = 10 * total // np.maximum(sources.numbers(derived.per, 1), 1)
     return pa.array(total)
-
-
-def _weigh(column: pa.Array, weights: Mapping[str, int]) -> npt.NDArray[np.int32]:
-    if not weights:
-        return np.asarray(column.fill_null(0), np.int32)
-    by_level = [weights.get(level, 0) for level in column.dictionary.to_pylist()]
-    counts = np.array([*by_level, 0], np.int32)
-    positions: npt.NDArray[np.int32] = np.asarray(column.indices.fill_null(len(by_level)))
-    return counts[positions]

@@ -1,5 +1,7 @@
 """Fit the encoder on a training set, and encode whole columns with it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -37,11 +39,21 @@ def encode_columns(encoder: Encoder, clean: pa.Table) -> npt.NDArray[np.float32]
         float32, shape (n, number of features), C order, no NaN. For training rows see ``rates.encode_training``.
     """
     matrix = np.empty((clean.num_rows, len(encoder.features)), np.float32)
-    for position, feature in enumerate(encoder.features):
-        column = clean.column(source_of(feature))
-        encode = _encode_numbers if isinstance(feature, NumberFeature) else _encode_levels
-        matrix[:, position] = encode(feature, column)  # type: ignore[arg-type]
+    for source, places in _by_source(encoder).items():
+        column, features = clean.column(source), [encoder.features[place] for place in places]
+        if isinstance(features[0], NumberFeature):
+            matrix[:, places[0]] = _encode_numbers(features[0], column)
+        else:
+            matrix[:, places] = _encode_levels(features, column)  # type: ignore[arg-type]
     return matrix
+
+
+def _by_source(encoder: Encoder) -> dict[str, list[int]]:
+    """Positions of the features of each clean column: a level and its rates are looked up in one go."""
+    places: dict[str, list[int]] = {}
+    for place, feature in enumerate(encoder.features):
+        places.setdefault(source_of(feature), []).append(place)
+    return places
 
 
 def _fit_feature(name: str, column: pa.ChunkedArray, min_count: int) -> NumberFeature | CategoryFeature | None:
@@ -74,11 +86,14 @@ def _encode_numbers(feature: NumberFeature, column: pa.ChunkedArray) -> npt.NDAr
     return numbers
 
 
-def _encode_levels(feature: CategoryFeature | RateFeature, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+def _encode_levels(
+    features: Sequence[CategoryFeature | RateFeature], column: pa.ChunkedArray
+) -> npt.NDArray[np.float32]:
+    """Look the levels of one column up for several features, shape (n, features)."""
     encoded = column.combine_chunks()
     if not pa.types.is_dictionary(encoded.type):
         encoded = pc.dictionary_encode(encoded)
-    known = [feature.codes.get(level, feature.other) for level in encoded.dictionary.to_pylist()]
-    codes = np.array([*known, feature.codes.get(None, feature.other)], np.float32)
-    positions: npt.NDArray[np.int32] = np.asarray(encoded.indices.fill_null(len(known)))
-    return codes[positions]
+    levels = [*encoded.dictionary.to_pylist(), None]
+    codes = [[feature.codes.get(level, feature.other) for feature in features] for level in levels]
+    positions: npt.NDArray[np.intp] = np.asarray(encoded.indices.fill_null(len(levels) - 1), np.intp)
+    return np.array(codes, np.float32).take(positions, axis=0)

@@ -1,18 +1,30 @@
-"""Predictions of a whole batch for the log, written column by column: a tenth of the time of one by one."""
+"""Predictions of a whole batch for the log, written column by column: a tenth of the time of one by one.
 
-import json
+Records stay columns of text; the database makes the JSON of them, which takes it no longer than to read JSON.
+"""
+
 from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from readmission.schema import BY_NAME, MISSING
-from readmission.serving.batch_texts import BatchTexts, joined_bytes
+from readmission.schema import RECORD_COLUMNS
+from readmission.serving.batch_texts import BatchTexts, as_bytes
 from readmission.serving.entries import BatchEntry, storable
+
+BATCH_COLUMNS = (
+    "id uuid, at double precision, model_version text, no double precision, after_30 double precision,"
+    " within_30 double precision, readmission_class text"
+)
+"""What stands before the record's own columns in a line of ``BatchEntry``; those are in the order of the schema."""
+
+_NULL = "\\N"
+_LAST = RECORD_COLUMNS[-1].name
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def make_entry(raw: pa.Table, texts: BatchTexts, version: str, at: float) -> BatchEntry:
-    """Write a batch as lines for COPY.
+    """Write a batch as lines for COPY: ``BATCH_COLUMNS``, then the record; a column that the batch lacks is null.
 
     Args:
         raw: n rows as they were scored, dictionary columns of text.
@@ -20,25 +32,21 @@ def make_entry(raw: pa.Table, texts: BatchTexts, version: str, at: float) -> Bat
         version: of the model.
         at: seconds since 1970.
     """
-    start = f'\t{at!r}\t{version}\t{{"features":{{'
-    chances = [part for chance in texts.chances for part in (",", chance)][1:]
-    row = [texts.ids, start, _features(raw), "}}\t{", *chances, "}\t", texts.labels, "\n"]
-    return BatchEntry(raw.num_rows, joined_bytes(row))
+    values = [_values(raw, column.name) for column in RECORD_COLUMNS]
+    line = [texts.ids, repr(at), version, *texts.chances, texts.labels, *values]
+    return BatchEntry(raw.num_rows, as_bytes(pc.binary_join_element_wise(*line, "\t")))
 
 
-def _features(raw: pa.Table) -> pa.Array | str:
-    if not raw.num_columns:
-        return ""
-    parts = []
-    for name in raw.column_names:
-        column = raw.column(name).combine_chunks()
-        levels = pa.array([_member(name, text) for text in column.dictionary.to_pylist()], pa.string())
-        parts.append(levels.take(column.indices))
-    return pc.binary_join_element_wise(*parts, ",")
+def _values(raw: pa.Table, name: str) -> pa.Array | str:
+    if name not in raw.column_names:
+        return _field(None, name)
+    column = raw.column(name).combine_chunks()
+    levels = [_field(text, name) for text in column.dictionary.to_pylist()]
+    return pa.array(levels, pa.string()).take(column.indices)
 
 
 @lru_cache(maxsize=10_000)
-def _member(name: str, text: str) -> str:
-    """A member of a JSON object, its backslashes doubled for COPY."""
-    value = int(text) if BY_NAME[name].is_number and text != MISSING else storable(text)
-    return f"{json.dumps(name)}:{json.dumps(value, ensure_ascii=False)}".replace("\\", "\\\\")
+def _field(text: str | None, name: str) -> str:
+    """A field as COPY reads it; the last of a line ends it."""
+    field = _NULL if text is None else str(storable(text)).translate(_ESCAPES)
+    return f"{field}\n" if name == _LAST else field

@@ -40,7 +40,11 @@ def as_texts(ids: Sequence[str], scores: Scores) -> BatchTexts:
 
 def joined_bytes(parts: Sequence[pa.Array | str]) -> bytes:
     """Join columns, and texts that are the same in every row, to rows; all rows, one after another, as UTF-8."""
-    rows = pc.binary_join_element_wise(*parts, "")
+    return as_bytes(pc.binary_join_element_wise(*parts, ""))
+
+
+def as_bytes(rows: pa.Array) -> bytes:
+    """All texts of an array, one after another, as UTF-8."""
     _, offsets, content = rows.buffers()
     if content is None:
         return b""

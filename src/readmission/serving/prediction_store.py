@@ -5,12 +5,15 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
+from readmission.schema import MISSING, RECORD_COLUMNS, Column
+from readmission.serving.batch_entry import BATCH_COLUMNS
 from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry
 
 _TABLES = """
@@ -28,28 +31,48 @@ PATIENCE = 4.0
 """Seconds that a write may take: a frozen database answers nothing, not even an error, while the queue grows."""
 
 _CONNECT_SECONDS = 3
-_INCOMING = """
-CREATE TEMP TABLE incoming_predictions (
-    id uuid, at double precision, model_version text, record jsonb, probabilities double precision[],
-    readmission_class text) ON COMMIT DROP;
-CREATE TEMP TABLE incoming_feedback (
-    prediction_id uuid, at double precision, readmitted text) ON COMMIT DROP;
-"""
-_COPY_PREDICTIONS = (
-    "COPY incoming_predictions (id, at, model_version, record, probabilities, readmission_class) FROM STDIN"
+
+
+class _Way(NamedTuple):
+    """How entries of one kind come in: a table for this transaction alone, COPY into it, and on from there."""
+
+    table: str
+    copy: str
+    merge: str
+
+
+def _member(column: Column) -> str:
+    """A member of ``jsonb_build_object``: numbers are numbers, but for the sign of a missing one."""
+    name = f'"{column.name}"'
+    if not column.is_number:
+        return f"'{column.name}', {name}"
+    return f"'{column.name}', CASE {name} WHEN '{MISSING}' THEN to_jsonb({name}) ELSE to_jsonb({name}::bigint) END"
+
+
+_RECORD_COLUMNS = ", ".join(f'"{column.name}" text' for column in RECORD_COLUMNS)
+_RECORD_JSON = f"jsonb_strip_nulls(jsonb_build_object({', '.join(map(_member, RECORD_COLUMNS))}))"
+_PREDICTIONS = _Way(
+    "CREATE TEMP TABLE incoming_predictions (id uuid, at double precision, model_version text, record jsonb,"
+    " probabilities double precision[], readmission_class text) ON COMMIT DROP",
+    "COPY incoming_predictions FROM STDIN",
+    "INSERT INTO predictions SELECT id, to_timestamp(at), model_version, record -> 'features', probabilities,"
+    " readmission_class FROM incoming_predictions ON CONFLICT (id) DO NOTHING",
 )
-_COPY_FEEDBACK = "COPY incoming_feedback (prediction_id, at, readmitted) FROM STDIN"
+_BATCHES = _Way(
+    f"CREATE TEMP TABLE incoming_batches ({BATCH_COLUMNS}, {_RECORD_COLUMNS}) ON COMMIT DROP",
+    "COPY incoming_batches FROM STDIN",
+    f"INSERT INTO predictions SELECT id, to_timestamp(at), model_version, {_RECORD_JSON},"  # noqa: S608 - the schema's
+    " ARRAY[no, after_30, within_30], readmission_class FROM incoming_batches ON CONFLICT (id) DO NOTHING",
+)
+_FEEDBACK = _Way(
+    "CREATE TEMP TABLE incoming_feedback (prediction_id uuid, at double precision, readmitted text) ON COMMIT DROP",
+    "COPY incoming_feedback FROM STDIN",
+    "INSERT INTO feedback SELECT DISTINCT ON (prediction_id) prediction_id, to_timestamp(at), readmitted"
+    " FROM incoming_feedback ORDER BY prediction_id, at DESC"
+    " ON CONFLICT (prediction_id) DO UPDATE SET at = EXCLUDED.at, readmitted = EXCLUDED.readmitted"
+    " WHERE feedback.at < EXCLUDED.at",
+)
 _BLANKS = bytes.maketrans(b"\n\r\t", b"   ")
-_MERGE = """
-INSERT INTO predictions
-    SELECT id, to_timestamp(at), model_version, record -> 'features', probabilities, readmission_class
-    FROM incoming_predictions ON CONFLICT (id) DO NOTHING;
-INSERT INTO feedback
-    SELECT DISTINCT ON (prediction_id) prediction_id, to_timestamp(at), readmitted FROM incoming_feedback
-    ORDER BY prediction_id, at DESC
-    ON CONFLICT (prediction_id) DO UPDATE SET at = EXCLUDED.at, readmitted = EXCLUDED.readmitted
-    WHERE feedback.at < EXCLUDED.at;
-"""
 
 
 class PredictionStore:
@@ -69,18 +92,13 @@ class PredictionStore:
         Raises:
             psycopg.Error: the database is away, frozen or refuses.
         """
-        predictions = [_line(entry) for entry in entries if isinstance(entry, PredictionEntry)]
+        predictions = b"".join([_line(entry) for entry in entries if isinstance(entry, PredictionEntry)])
         batches = [entry.lines for entry in entries if isinstance(entry, BatchEntry)]
-        feedback = [_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackEntry)]
+        feedback = b"".join([_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackEntry)])
         with self._transaction() as connection, connection.cursor() as cursor:
-            cursor.execute(_INCOMING)
-            with cursor.copy(_COPY_PREDICTIONS) as copy:
-                copy.write(b"".join(predictions))
-                for lines in batches:
-                    copy.write(lines)
-            with cursor.copy(_COPY_FEEDBACK) as copy:
-                copy.write("".join(feedback))
-            cursor.execute(_MERGE)
+            for way, lines in ((_PREDICTIONS, [predictions]), (_BATCHES, batches), (_FEEDBACK, [feedback])):
+                if any(lines):
+                    _bring_in(cursor, way, lines)
 
     def drop_old(self, days: int) -> int:
         """Delete predictions, and feedback, that are older; answer how many predictions.
@@ -152,5 +170,13 @@ def _line(entry: PredictionEntry) -> bytes:
     return b"%b%b%b" % (start.encode(), record, end.encode())
 
 
-def _feedback_line(entry: FeedbackEntry) -> str:
-    return f"{entry.prediction_id}\t{entry.at!r}\t{entry.readmitted}\n"
+def _feedback_line(entry: FeedbackEntry) -> bytes:
+    return f"{entry.prediction_id}\t{entry.at!r}\t{entry.readmitted}\n".encode()
+
+
+def _bring_in(cursor: Cursor[TupleRow], way: _Way, lines: Sequence[bytes]) -> None:
+    cursor.execute(way.table)
+    with cursor.copy(way.copy) as copy:
+        for part in lines:
+            copy.write(part)
+    cursor.execute(way.merge)

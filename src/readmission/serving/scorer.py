@@ -59,8 +59,8 @@ class Answer(NamedTuple):
 class Scorer:
     """One loaded bundle. Holds no state between calls, so any number of requests may share it.
 
-    ``together`` says whether the model gives the same bits to a row alone and among others: sums over trees do, products
-    of matrices do not, and no answer may depend on who else asked.
+    ``together`` says whether the model gives the same bits to a row alone and among others: sums over trees do,
+    products of matrices do not, and no answer may depend on who else asked.
     """
 
     version: str
