@@ -21,6 +21,14 @@ with warnings.catch_warnings():
 
 TREES = ("decision_tree", "random_forest", "gradient_boosting", *CHALLENGERS)
 ROWS = 40
+PROOF_ROWS = 1_000
+"""For each type of model, against the package."""
+
+
+def many_rows(small_set: SmallSet) -> np.ndarray:
+    rows = np.concatenate([small_set.validation.matrix, small_set.train.matrix])[:PROOF_ROWS]
+    assert len(rows) == PROOF_ROWS
+    return rows
 
 
 def document(fit: Fit, small_set: SmallSet) -> dict[str, Any]:
@@ -41,7 +49,7 @@ def test_they_sum_to_the_log_odds_of_every_label(fits: dict[str, Fit], small_set
 
 @pytest.mark.parametrize("model_type", TREES)
 def test_trees_give_the_values_of_tree_shap(fits: dict[str, Fit], small_set: SmallSet, model_type: str) -> None:
-    matrix = small_set.validation.matrix[:ROWS]
+    matrix = many_rows(small_set)
     explainer = load_explainer(document(fits[model_type], small_set), matrix.shape[1])
     estimator = fits[model_type].model.estimator
     expected = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent").shap_values(
@@ -52,7 +60,7 @@ def test_trees_give_the_values_of_tree_shap(fits: dict[str, Fit], small_set: Sma
 
 
 def test_linear_terms_give_the_values_of_linear_shap(fits: dict[str, Fit], small_set: SmallSet) -> None:
-    matrix = small_set.validation.matrix[:ROWS]
+    matrix = many_rows(small_set)
     pipeline: Pipeline = fits["logistic_regression"].model.estimator
     columns, classifier = pipeline.named_steps["columns"], pipeline.named_steps["classifier"]
     background, rows = (columns.transform(part) for part in (small_set.train.matrix, matrix))

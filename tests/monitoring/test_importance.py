@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from readmission.features.encoder import Encoder, NumberFeature, RateFeature
+from readmission.monitoring import importance
 from readmission.monitoring.importance import permutation_importance
 
 RATE = {"levels": ("a",), "rates": (0.1,), "other": 0.1}
@@ -29,3 +31,19 @@ def test_what_the_model_looks_at_is_important_and_nothing_else() -> None:
     assert first.loss > 0.3
     assert second.loss == second.spread == 0
     np.testing.assert_array_equal(matrix, before)
+
+
+def test_of_very_many_rows_a_part_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importance, "MOST_ROWS", 500)
+    generator = np.random.default_rng(0)
+    matrix = generator.choice([-1.0, 1.0], (3_000, 3)).astype(np.float32)
+    labels = np.where(generator.random(3_000) < predict(matrix)[:, 2], 2, 0).astype(np.int8)
+    asked = []
+
+    def count(rows: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return predict(rows)
+
+    first, _ = permutation_importance(count, ENCODER, matrix, labels)
+    assert first.name == "signal"
+    assert set(asked) == {500}
