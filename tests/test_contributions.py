@@ -67,9 +67,10 @@ def test_linear_terms_give_the_values_of_linear_shap(fits: dict[str, Fit], small
     expected = shap.LinearExplainer(classifier, shap.maskers.Independent(background, len(background))).shap_values(rows)
     explainer = load_explainer(document(fits["logistic_regression"], small_set), matrix.shape[1])
     found = np.array([explainer.shapley_values(row) for row in matrix.astype(float)])
-    np.testing.assert_allclose(found.sum(axis=1), expected.sum(axis=1), rtol=0, atol=1e-6)
+    # The package computes in float32, as the columns are.
+    np.testing.assert_allclose(found.sum(axis=1), expected.sum(axis=1), rtol=0, atol=5e-6)
     numbers = columns.transformers_[1][2]
-    np.testing.assert_allclose(found[:, numbers], expected[:, -len(numbers) :], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found[:, numbers], expected[:, -len(numbers) :], rtol=0, atol=5e-6)
 
 
 def by_definition(tree: dict[str, Any], row: np.ndarray, features: list[int]) -> np.ndarray:

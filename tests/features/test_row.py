@@ -33,6 +33,10 @@ def expected(encoder: Encoder, raw: Record) -> np.ndarray:
     return np.array([encoder.encode_record(clean_record(raw))], np.float32)
 
 
+def _levels(name: str) -> tuple[str, ...]:
+    return next(column.levels for column in RECORD_COLUMNS if column.name == name)
+
+
 def in_order(raw: Record) -> list[RawValue]:
     return [raw.get(column.name) for column in RECORD_COLUMNS]
 
@@ -80,6 +84,22 @@ def test_rows_are_stacked(encoder: Encoder) -> None:
     raws: list[Record] = [{"time_in_hospital": days} for days in (1, 9)]
     single = [rows.encode(raw)[0] for raw in raws]
     np.testing.assert_array_equal(row.stack([one.tolist() for one in single]), np.stack(single))
+
+
+def test_there_is_an_end_to_the_combinations_that_are_kept(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row, "MOST_TAILS", 2)
+    rows = RowEncoder(encoder)
+    for column in RECORD_COLUMNS:
+        rows.learn(column.name, None)
+    levels = _levels("insulin")
+    for level in levels:
+        rows.learn("insulin", level)
+    for level in (*levels, *levels):
+        raw: Record = {"insulin": level}
+        found = rows.encode_known(in_order(raw))
+        assert found is not None
+        np.testing.assert_array_equal(row.stack([found]), expected(encoder, raw))
+    assert len(rows._tails) == 2
 
 
 def test_there_is_an_end_to_what_is_kept(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

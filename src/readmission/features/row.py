@@ -9,6 +9,7 @@ of an ordinary value of the same column, and a row begins as that of an ordinary
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,12 @@ Vector = npt.NDArray[np.float64]
 
 MOST_VALUES = 20_000
 """Values that are kept, of all columns together; the source has 2,500. Others are worked out anew each time."""
+
+_HEAD = [column.name for column in RECORD_COLUMNS].index("max_glu_serum")
+"""Where the columns begin that are much alike in most records: tests, drugs, changes. They are looked up together."""
+
+MOST_TAILS = 10_000
+"""Combinations of their values that are kept; the source has 2,725."""
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -50,7 +57,9 @@ class RowEncoder:
         self._ordinary = {column.name: self._vector(column.name, column.example) for column in RECORD_COLUMNS}
         self._start: list[float] = np.sum(list(self._ordinary.values()), axis=0).tolist()
         self._known: dict[str, dict[RawValue, _Change]] = {column.name: {} for column in RECORD_COLUMNS}
-        self._columns = tuple(self._known.values())
+        columns = tuple(self._known.values())
+        self._head, self._tail = columns[:_HEAD], columns[_HEAD:]
+        self._tails: dict[tuple[RawValue, ...], _Change] = {}
         self._count = 0
         self._lock = threading.Lock()
 
@@ -82,8 +91,9 @@ class RowEncoder:
         """
         row = self._start.copy()
         try:
-            for known, value in zip(self._columns, values, strict=True):
-                given, added = known[value]
+            changes = [known[value] for known, value in zip(self._head, values[:_HEAD], strict=True)]
+            changes.append(self._change_of_tail(tuple(values[_HEAD:])))
+            for given, added in changes:
                 for place, amount in given:
                     row[place] = amount
                 for place, amount in added:
@@ -91,6 +101,18 @@ class RowEncoder:
         except KeyError:
             return None
         return self._finish(row)
+
+    def _change_of_tail(self, values: tuple[RawValue, ...]) -> _Change:
+        change = self._tails.get(values)
+        if change is None:
+            changes = [known[value] for known, value in zip(self._tail, values, strict=True)]
+            change = (
+                tuple(chain.from_iterable(one[0] for one in changes)),
+                tuple(chain.from_iterable(one[1] for one in changes)),
+            )
+            if len(self._tails) < MOST_TAILS:
+                self._tails[values] = change
+        return change
 
     def learn(self, name: str, value: RawValue) -> None:
         """Keep the vector of a value, unless there are too many already.

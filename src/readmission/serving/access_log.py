@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import BinaryIO
 
 import msgspec
@@ -35,7 +36,7 @@ class Request(msgspec.Struct, gc=False):
 
 
 class _Line(msgspec.Struct, gc=False):
-    time: str
+    time: datetime
     level: str
     name: str
     message: str
@@ -62,6 +63,7 @@ class AccessLog:
         self._encode_lines = msgspec.json.Encoder().encode_lines
         # A request only appends.
         self.add = self._waiting.append
+        self.add_many = self._waiting.extend
 
     def start(self) -> None:
         """Begin to write."""
@@ -86,10 +88,10 @@ class AccessLog:
 
 def _line(request: Request) -> _Line:
     return _Line(
-        datetime.fromtimestamp(request.at, UTC).isoformat(),
+        datetime.fromtimestamp(request.at, UTC),
         "INFO" if request.status < 500 else "ERROR",
         __name__,
-        f"{request.method} {request.path} {request.status}",
+        _message(request.method, request.path, request.status),
         request.request_id,
         request.caller,
         request.method,
@@ -97,3 +99,8 @@ def _line(request: Request) -> _Line:
         request.status,
         round(request.seconds, 6),
     )
+
+
+@lru_cache(maxsize=1_000)
+def _message(method: str, path: str, status: int) -> str:
+    return f"{method} {path} {status}"

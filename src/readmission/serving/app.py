@@ -23,11 +23,11 @@ from readmission.serving.mlflow_rest import MlflowRest
 from readmission.serving.model_store import ModelStore
 from readmission.serving.observer import Observer
 from readmission.serving.prediction_log import PredictionLog
-from readmission.serving.prediction_store import PredictionStore
 from readmission.serving.routes import BATCH_PATH, EXPLAIN_PATH, PredictionRoutes, StatusRoutes
 from readmission.serving.scorer import Scorer
 from readmission.serving.shelf import Shelf
 from readmission.serving.spool import Spool
+from readmission.serving.store_process import StoreProcess
 from readmission.serving.telemetry import Telemetry
 from readmission.serving.visit import PREDICT_PATH
 from readmission.settings import Settings, load_settings
@@ -102,8 +102,7 @@ def _make_log(settings: Settings, telemetry: Telemetry) -> PredictionLog | None:
         _log.warning("Predictions are not kept: there is no database, set READMISSION_PLATFORM_DATABASE_URL")
         return None
     spool = Spool(settings.home / SPOOL_FOLDER, settings.spool_mib << 20)
-    store = PredictionStore(url)
-    return PredictionLog(store, spool, telemetry, settings.prediction_queue, settings.prediction_days)
+    return PredictionLog(StoreProcess(url), spool, telemetry, settings.prediction_queue, settings.prediction_days)
 
 
 class _Part(Protocol):

@@ -12,19 +12,13 @@ from readmission.schema import RECORD_COLUMNS
 from readmission.serving.batch_texts import BatchTexts, as_bytes
 from readmission.serving.entries import BatchEntry, storable
 
-BATCH_COLUMNS = (
-    "id uuid, at double precision, model_version text, no double precision, after_30 double precision,"
-    " within_30 double precision, readmission_class text"
-)
-"""What stands before the record's own columns in a line of ``BatchEntry``; those are in the order of the schema."""
-
 _NULL = "\\N"
 _LAST = RECORD_COLUMNS[-1].name
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def make_entry(raw: pa.Table, texts: BatchTexts, version: str, at: float) -> BatchEntry:
-    """Write a batch as lines for COPY: ``BATCH_COLUMNS``, then the record; a column that the batch lacks is null.
+    """Write a batch as lines for COPY: ``entries.BATCH_COLUMNS``, then the record; a column that it lacks is null.
 
     Args:
         raw: n rows as they were scored, dictionary columns of text.

@@ -17,6 +17,12 @@ _NUL = b"\\u0000"
 _NOT_IN_POSTGRES = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of characters: JSON may hold them, PostgreSQL's jsonb may not."""
 
+BATCH_COLUMNS = (
+    "id uuid, at double precision, model_version text, no double precision, after_30 double precision,"
+    " within_30 double precision, readmission_class text"
+)
+"""What stands before the record's own columns in a line of ``BatchEntry``; those are in the order of the schema."""
+
 
 class PredictionEntry(NamedTuple):
     """One prediction.

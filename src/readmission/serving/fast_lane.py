@@ -107,7 +107,6 @@ class FastLane:
         if record is None:
             self._gate.leave()
             return False
-        self._observer.begins(PREDICT_PATH)
         self._waiting.append(_Waiting(record, visit, caller, start))
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self.flush)
@@ -135,29 +134,29 @@ class FastLane:
             _log.error("Predictions failed (%s)", type(error).__name__)
             self._refuse(waiting, internal())
             return
-        for one, predicted in zip(waiting, found, strict=True):
-            if predicted is None:
-                self._refuse([one], unscorable())
-            else:
-                self._answer(one, predicted)
+        answered = [
+            self._answer(one, predicted) for one, predicted in zip(waiting, found, strict=True) if predicted is not None
+        ]
+        self._observer.answered(PREDICT_PATH, answered)
+        self._refuse([one for one, predicted in zip(waiting, found, strict=True) if predicted is None], unscorable())
 
-    def _answer(self, one: _Waiting, predicted: Predicted) -> None:
+    def _answer(self, one: _Waiting, predicted: Predicted) -> Request:
         number, version = predicted.prediction_id, predicted.answer.version
         headers = _HEADERS % (one.visit.request_id.encode(), number.encode(), version.encode())
         one.caller.answer(200, headers, prediction_json(predicted.answer).encode())
-        self._ends(one, 200, None)
+        return self._ended(one, 200)
 
     def _refuse(self, waiting: list[_Waiting], problem: ProblemError) -> None:
-        status, headers, body = problem_answer(problem)
         for one in waiting:
+            self._observer.begins(PREDICT_PATH)
+            status, headers, body = problem_answer(problem)
             one.caller.answer(status, as_lines([*headers, *own_headers(one.visit)]), body)
-            self._ends(one, status, problem.kind.name)
+            self._observer.ends(self._ended(one, status), problem.kind.name)
 
-    def _ends(self, one: _Waiting, status: int, error_type: str | None) -> None:
+    def _ended(self, one: _Waiting, status: int) -> Request:
         self._gate.leave()
         visit, seconds = one.visit, time.perf_counter() - one.start
-        request = Request(time.time(), visit.request_id, visit.caller, "POST", PREDICT_PATH, status, seconds)
-        self._observer.ends(request, error_type)
+        return Request(time.time(), visit.request_id, visit.caller, "POST", PREDICT_PATH, status, seconds)
 
 
 def as_lines(headers: Headers) -> bytes:

@@ -1,5 +1,7 @@
 """What is noted of every request, whoever answers it: metrics of predictions, and the log of all."""
 
+from collections.abc import Sequence
+
 from readmission.serving.access_log import AccessLog, Request
 from readmission.serving.telemetry import Telemetry
 
@@ -29,3 +31,10 @@ class Observer:
             self._telemetry.finished(request.path, request.method, request.status, request.seconds, error_type)
         if self._access is not None:
             self._access.add(request)
+
+    def answered(self, path: str, requests: Sequence[Request]) -> None:
+        """Note POST requests for one path that began and got their answers in one go: nobody can see them under way."""
+        if path in self._measured:
+            self._telemetry.answered(path, [request.seconds for request in requests])
+        if self._access is not None:
+            self._access.add_many(requests)

@@ -13,8 +13,7 @@ from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
 from readmission.schema import MISSING, RECORD_COLUMNS, Column
-from readmission.serving.batch_entry import BATCH_COLUMNS
-from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry
+from readmission.serving.entries import BATCH_COLUMNS, BatchEntry, Entry, FeedbackEntry, PredictionEntry
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS predictions (

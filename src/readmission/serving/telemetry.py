@@ -135,6 +135,14 @@ class Telemetry:
         if series.errors is not None:
             series.errors.inc()
 
+    def answered(self, endpoint: str, seconds: Sequence[float]) -> None:
+        """Count POST requests that were begun and answered in one go."""
+        key = (endpoint, "POST", 200, None)
+        series = self._series.get(key) or self._make_series(*key)
+        series.requests.inc(len(seconds))
+        for taken in seconds:
+            series.latency.observe(taken)
+
     def _make_series(self, endpoint: str, method: str, status: int, error_type: str | None) -> _Series:
         """Finding a series by its labels takes longer than counting, so what was found is kept."""
         found = _Series(
