@@ -35,7 +35,7 @@ check: $(VENV)/dev.stamp ## style and types
 	@$(BIN)/mypy
 
 fuzz: $(VENV)/dev.stamp ## ask the API ten thousand generated questions (minutes)
-	@FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest --timeout=3600 tests/serving/test_generated_requests.py
+	@FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -rP --timeout=3600 tests/serving/test_generated_requests.py
 
 format: $(VENV)/dev.stamp ## rewrite the source in house style
 	@$(BIN)/ruff format .

@@ -39,7 +39,7 @@ def measure(site: Site, api: Target, server: Child) -> dict:
 
 
 def _load(site: Site, api: Target, server: Child, records: Sequence[Record]) -> tuple[float, float]:
-    """Load the API; processor time per request of its main thread, which answers, and of all others, which store."""
+    """Load the API; processor time per request of its main thread, which answers, and of all else, which stores."""
     target = Target(api.service, write_bodies(site.folder / "lane.jsonl", map(api.service.ask, records)))
     load(target, site.cores, WARM_UP_SECONDS)
     before = _processor_seconds(server)
@@ -49,9 +49,11 @@ def _load(site: Site, api: Target, server: Child, records: Sequence[Record]) -> 
 
 
 def _processor_seconds(server: Child) -> tuple[float, float]:
-    times = {thread.id: thread.user_time + thread.system_time for thread in psutil.Process(server.pid).threads()}
+    process = psutil.Process(server.pid)
+    times = {thread.id: thread.user_time + thread.system_time for thread in process.threads()}
     main = times.pop(server.pid)
-    return main, sum(times.values())
+    children = [child.cpu_times() for child in process.children(recursive=True)]
+    return main, sum(times.values()) + sum(child.user + child.system for child in children)
 
 
 def _by_lane(site: Site) -> tuple[Sequence[Record], Sequence[Record]]:
@@ -80,9 +82,9 @@ def complete(stages: dict[str, float], lane: float, threads: float) -> dict[str,
     """Add what was not measured by itself.
 
     Args:
-        stages: by name; those of the threads begin with ``later``.
+        stages: by name; those of threads and children begin with ``later``.
         lane: processor time of a request in the main thread.
-        threads: the same in all other threads.
+        threads: the same in all other threads and in children.
     """
     whole = stages.pop(WHOLE)
     parts = sum(value for name, value in stages.items() if not name.startswith(LATER))
