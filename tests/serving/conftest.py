@@ -1,7 +1,7 @@
 """Fixtures of the API's tests: bundles made once, and the application in several states."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -56,3 +56,9 @@ def empty_client(tmp_path: Path) -> Iterator[httpx.Client]:
     """The API without any model."""
     with calling(create_app(Settings(home=tmp_path, mlflow_url=NOWHERE))) as client:
         yield client
+
+
+@pytest.fixture
+def platform(new_platform: Callable[..., Settings]) -> Settings:
+    """Settings that lead to empty databases."""
+    return new_platform()

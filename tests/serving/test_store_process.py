@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psutil
 import psycopg
@@ -21,14 +21,9 @@ from readmission.settings import Settings
 
 
 @pytest.fixture
-def settings(new_platform: Callable[..., Settings]) -> Settings:
-    return new_platform()
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[StoreProcess]:
-    assert settings.platform_database_url is not None
-    made = StoreProcess(settings.platform_database_url)
+def store(platform: Settings) -> Iterator[StoreProcess]:
+    assert platform.platform_database_url is not None
+    made = StoreProcess(platform.platform_database_url)
     yield made
     made.close()
 
@@ -38,18 +33,18 @@ def child_of(store: StoreProcess) -> psutil.Process:
     return psutil.Process(store._child.pid)
 
 
-def count(settings: Settings) -> object:
-    return rows(settings, "SELECT count(*) FROM predictions")[0][0]
+def count(platform: Settings) -> object:
+    return rows(platform, "SELECT count(*) FROM predictions")[0][0]
 
 
-def test_entries_of_every_kind_are_stored(store: StoreProcess, settings: Settings) -> None:
+def test_entries_of_every_kind_are_stored(store: StoreProcess, platform: Settings) -> None:
     entry = prediction(race='a\tb\n\\"ü')
     many, _, _ = batch(read_csv(b"race\nAsian\nHispanic\n"))
     store.write([entry, many, FeedbackEntry(entry.id, 1.6e9, "<30")])
-    assert count(settings) == 3
-    kept = rows(settings, f"SELECT features FROM predictions WHERE id = '{entry.id}'")
+    assert count(platform) == 3
+    kept = rows(platform, f"SELECT features FROM predictions WHERE id = '{entry.id}'")
     assert kept == [({"race": 'a\tb\n\\"ü'},)]
-    assert rows(settings, "SELECT readmitted FROM feedback") == [("<30",)]
+    assert rows(platform, "SELECT readmitted FROM feedback") == [("<30",)]
     assert store.drop_old(1) == 3
 
 
@@ -62,19 +57,19 @@ def test_one_child_does_it_all_and_ends_in_the_end(store: StoreProcess) -> None:
     assert not child.is_running()
 
 
-def test_neither_password_nor_address_can_be_read_from_outside(store: StoreProcess, settings: Settings) -> None:
+def test_neither_password_nor_address_can_be_read_from_outside(store: StoreProcess, platform: Settings) -> None:
     store.write([prediction()])
-    assert settings.platform_database_url is not None
-    url = settings.platform_database_url.get_secret_value()
+    assert platform.platform_database_url is not None
+    url = platform.platform_database_url.get_secret_value()
     child = child_of(store)
     assert url not in " ".join(child.cmdline())
     assert url not in child.environ().values()
 
 
-def test_what_the_database_refuses_is_told_apart_from_its_absence(store: StoreProcess, settings: Settings) -> None:
+def test_what_the_database_refuses_is_told_apart_from_its_absence(store: StoreProcess, platform: Settings) -> None:
     with pytest.raises(psycopg.DataError):
         store.write([prediction(), FeedbackEntry("no uuid", 1.0, "NO")])
-    assert count(settings) == 0
+    assert count(platform) == 0
     away = StoreProcess(SecretStr("postgresql://nobody:x@127.0.0.1:9/nothing"))
     with pytest.raises(psycopg.OperationalError) as raised:
         away.write([prediction()])
@@ -82,16 +77,16 @@ def test_what_the_database_refuses_is_told_apart_from_its_absence(store: StorePr
     away.close()
 
 
-def test_a_killed_child_is_an_error_and_the_next_one_goes_on(store: StoreProcess, settings: Settings) -> None:
+def test_a_killed_child_is_an_error_and_the_next_one_goes_on(store: StoreProcess, platform: Settings) -> None:
     store.write([prediction()])
     child_of(store).kill()
     with pytest.raises(psycopg.OperationalError):
         store.write([prediction()])
     store.write([prediction()])
-    assert count(settings) == 2
+    assert count(platform) == 2
 
 
-def test_a_frozen_child_is_given_up(store: StoreProcess, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_child_is_given_up(store: StoreProcess, platform: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_process, "WAIT_SECONDS", 2.0)
     store.write([prediction()])
     child = child_of(store)
@@ -100,11 +95,11 @@ def test_a_frozen_child_is_given_up(store: StoreProcess, settings: Settings, mon
         store.write([prediction()])
     assert not child.is_running()
     store.write([prediction()])
-    assert count(settings) == 2
+    assert count(platform) == 2
 
 
-def test_signals_leave_it_alone_and_it_ends_with_its_parent(settings: Settings) -> None:
-    assert settings.platform_database_url is not None
+def test_signals_leave_it_alone_and_it_ends_with_its_parent(platform: Settings) -> None:
+    assert platform.platform_database_url is not None
     script = (
         "import sys, time\n"
         "from pydantic import SecretStr\n"
@@ -119,7 +114,7 @@ def test_signals_leave_it_alone_and_it_ends_with_its_parent(settings: Settings) 
     ) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
-        parent.stdin.write(settings.platform_database_url.get_secret_value())
+        parent.stdin.write(platform.platform_database_url.get_secret_value())
         parent.stdin.close()
         child = psutil.Process(int(parent.stdout.readline()))
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -20,6 +20,7 @@ from readmission.serving.answers import prediction_json
 from readmission.serving.data_plane import DataPlane, Predicted, Prepared
 from readmission.serving.errors import ProblemError, internal, problem_answer, unscorable
 from readmission.serving.observer import Observer
+from readmission.serving.scorer import RUN_ERRORS
 from readmission.serving.visit import PREDICT_PATH, SECURITY, Headers, Visit, own_headers
 
 FAST_LANE = "fast_lane"
@@ -129,7 +130,7 @@ class FastLane:
             return
         try:
             found = self._plane.finish([one.record for one in waiting])
-        except Exception as error:  # noqa: BLE001 - nobody may be left waiting
+        except RUN_ERRORS as error:  # nobody may be left waiting
             # The message may quote a record: only its kind is told.
             _log.error("Predictions failed (%s)", type(error).__name__)
             self._refuse(waiting, internal())

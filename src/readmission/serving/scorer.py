@@ -35,6 +35,9 @@ _ONNX_ERRORS = (
     onnx_errors.NotImplemented,
     onnx_errors.RuntimeException,
 )  # ONNX Runtime gives its exceptions no common base.
+RUN_ERRORS = (*_ONNX_ERRORS, RuntimeError, ValueError, MemoryError)
+"""What a run of a model may end in: its own errors, and what pybind11 makes of those of C++."""
+
 Part = TypeVar("Part", bound=BaseModel)
 
 _OUTPUTS = [bundle.ONNX_PROBABILITIES]
