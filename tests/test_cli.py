@@ -93,6 +93,37 @@ def test_errors_become_a_line_and_a_code(
     assert (ended.value.code, capsys.readouterr().err) == (code, line)
 
 
+def failed_import(cause: BaseException) -> ImportError:
+    """What a compiled module raises when something else is raised while it loads."""
+    error = ImportError("initialization failed")
+    error.__cause__ = RuntimeError("in a module that it imports")
+    error.__cause__.__context__ = cause
+    return error
+
+
+def test_an_import_that_is_interrupted_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Settings) -> None:
+        raise failed_import(KeyboardInterrupt())
+
+    monkeypatch.setattr("readmission.local.doctor.examine", fail)
+    monkeypatch.setattr(sys, "argv", ["readmission", "doctor"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "readmission: interrupted\n")
+
+
+def test_an_import_that_fails_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Settings) -> None:
+        raise failed_import(OSError("a library is missing"))
+
+    monkeypatch.setattr("readmission.local.doctor.examine", fail)
+    monkeypatch.setattr(sys, "argv", ["readmission", "doctor"])
+    with pytest.raises(ImportError):
+        cli.main()
+
+
 def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Settings) -> None:
         raise ZeroDivisionError

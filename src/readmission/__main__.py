@@ -1,5 +1,18 @@
-"""``python -m readmission``."""
+"""``python -m readmission``, and what the installed command calls."""
 
-from readmission.cli import main
+import signal
 
-main()
+
+def run() -> None:
+    """Run the command line; Ctrl-C while its modules load ends it without a traceback."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:  # not where it is ignored, as under nohup
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from readmission.cli import main
+
+    signal.signal(signal.SIGINT, handler)
+    main()
+
+
+if __name__ == "__main__":
+    run()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -363,9 +363,7 @@ def main() -> None:
     os.environ.update(past_proxies(os.environ))
     try:
         code = app(standalone_mode=False)  # None, or the code of an Exit; Typer makes one of Ctrl-C
-        if code == INTERRUPTED:
-            print("readmission: interrupted", file=sys.stderr)
-        sys.exit(code)
+        _end(code)
     except ReadmissionError as error:
         print(f"readmission: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -376,9 +374,26 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except ImportError as error:
+        # A compiled module tells of Ctrl-C while it loads as an import that failed.
+        if not _comes_from_interrupt(error):
+            raise
+        _end(INTERRUPTED)
     except OSError as error:  # the last net, below the modules that know better what to do
         print(f"readmission: {_describe(error)}", file=sys.stderr)
         sys.exit(BadInputError.exit_code)
+
+
+def _end(code: int | None) -> NoReturn:
+    if code == INTERRUPTED:
+        print("readmission: interrupted", file=sys.stderr)
+    sys.exit(code)
+
+
+def _comes_from_interrupt(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _describe(error: OSError) -> str:
