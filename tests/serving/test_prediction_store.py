@@ -16,11 +16,10 @@ from pydantic import SecretStr
 from readmission.schema import LABELS
 from readmission.serving import prediction_store
 from readmission.serving.batch_entry import make_entry
-from readmission.serving.batch_texts import as_texts
 from readmission.serving.batches import read_csv, read_json
 from readmission.serving.bulk import Scores
 from readmission.serving.entries import BatchEntry, FeedbackEntry, PredictionEntry, record_json
-from readmission.serving.ids import prediction_id, prediction_ids
+from readmission.serving.ids import id_texts, prediction_id, prediction_ids
 from readmission.serving.prediction_store import PredictionStore
 from readmission.settings import Settings
 
@@ -61,7 +60,7 @@ def batch(raw: pa.Table, at: float = 1.5e9) -> tuple[BatchEntry, list[str], Scor
     chances = np.random.default_rng(1).dirichlet([1, 1, 1], raw.num_rows)
     scores = Scores(np.argmax(chances, axis=1), chances)
     ids = prediction_ids(at, raw.num_rows)
-    return make_entry(raw, as_texts(ids, scores), "7", at), ids, scores
+    return make_entry(raw, ids, scores, "7", at), id_texts(ids).to_pylist(), scores
 
 
 def test_a_batch_is_kept_exactly(store: PredictionStore, platform: Settings) -> None:

@@ -54,7 +54,7 @@ class _Sources:
     def __init__(self, cleaned: Mapping[str, pa.Array]) -> None:
         self._cleaned = cleaned
         self._numbers: dict[tuple[str, int], Numbers] = {}
-        self._words: dict[str, tuple[list[str | None], npt.NDArray[np.intp]]] = {}
+        self._words: dict[str, tuple[dict[str, int], npt.NDArray[np.intp]]] = {}
 
     def numbers(self, name: str, missing: int) -> Numbers:
         """A column of counts."""
@@ -66,10 +66,14 @@ class _Sources:
         """A column of words, each as its weight; 0 for those that have none."""
         if name not in self._words:
             column = self._cleaned[name]
-            levels = [*column.dictionary.to_pylist(), None]
-            self._words[name] = levels, np.asarray(column.indices.fill_null(len(levels) - 1), np.intp)
-        levels, positions = self._words[name]
-        return np.array([0 if level is None else weights.get(level, 0) for level in levels], np.int32)[positions]
+            places = {level: place for place, level in enumerate(column.dictionary.to_pylist()) if level is not None}
+            self._words[name] = places, np.asarray(column.indices.fill_null(len(column.dictionary)), np.intp)
+        places, positions = self._words[name]
+        # A column has more words than any condition has codes.
+        by_place = np.zeros(len(self._cleaned[name].dictionary) + 1, np.int32)
+        for level in weights.keys() & places.keys():
+            by_place[places[level]] = weights[level]
+        return by_place[positions]
 
 
 def _derive(derived: Derived, sources: _Sources) -> pa.Array:

@@ -1,6 +1,6 @@
 """Fit the encoder on a training set, and encode whole columns with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -38,14 +38,21 @@ def encode_columns(encoder: Encoder, clean: pa.Table) -> npt.NDArray[np.float32]
     Returns:
         float32, shape (n, number of features), C order, no NaN. For training rows see ``rates.encode_training``.
     """
-    matrix = np.empty((clean.num_rows, len(encoder.features)), np.float32)
-    for source, places in _by_source(encoder).items():
-        column, features = clean.column(source), [encoder.features[place] for place in places]
-        if isinstance(features[0], NumberFeature):
-            matrix[:, places[0]] = _encode_numbers(features[0], column)
-        else:
-            matrix[:, places] = _encode_levels(features, column)  # type: ignore[arg-type]
-    return matrix
+    return next(encode_chunks(encoder, clean, max(clean.num_rows, 1)))
+
+
+def encode_chunks(encoder: Encoder, clean: pa.Table, chunk: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Encode clean columns, so many rows at once; what depends on distinct values alone is looked up once for all.
+
+    Yields:
+        see ``encode_columns``; at least one.
+    """
+    columns = [(places, _column_of(encoder, source, places, clean)) for source, places in _by_source(encoder).items()]
+    for start in range(0, max(clean.num_rows, 1), chunk):
+        matrix = np.empty((min(chunk, clean.num_rows - start), len(encoder.features)), np.float32)
+        for places, column in columns:
+            column.encode(start, matrix, places)
+        yield matrix
 
 
 def _by_source(encoder: Encoder) -> dict[str, list[int]]:
@@ -81,19 +88,44 @@ def _median(column: pa.ChunkedArray) -> float:
     return float(np.sort(known.to_numpy())[(len(known) - 1) // 2]) if len(known) else 0.0
 
 
-def _encode_numbers(feature: NumberFeature, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    numbers: npt.NDArray[np.float32] = column.cast(pa.float32()).fill_null(feature.fill).to_numpy()
-    return numbers
+class _Numbers:
+    """A clean column of numbers."""
+
+    def __init__(self, column: pa.ChunkedArray, feature: NumberFeature) -> None:
+        self._column = column.combine_chunks()
+        self._fill = feature.fill
+
+    def encode(self, start: int, matrix: npt.NDArray[np.float32], places: Sequence[int]) -> None:
+        """Write rows from ``start`` on into columns of a matrix."""
+        part = self._column.slice(start, len(matrix))
+        if part.null_count:
+            part = part.cast(pa.float32()).fill_null(self._fill)
+        matrix[:, places[0]] = part.to_numpy(zero_copy_only=False)
 
 
-def _encode_levels(
-    features: Sequence[CategoryFeature | RateFeature], column: pa.ChunkedArray
-) -> npt.NDArray[np.float32]:
-    """Look the levels of one column up for several features, shape (n, features)."""
-    encoded = column.combine_chunks()
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = pc.dictionary_encode(encoded)
-    levels = [*encoded.dictionary.to_pylist(), None]
-    codes = [[feature.codes.get(level, feature.other) for feature in features] for level in levels]
-    positions: npt.NDArray[np.intp] = np.asarray(encoded.indices.fill_null(len(levels) - 1), np.intp)
-    return np.array(codes, np.float32).take(positions, axis=0)
+class _Levels:
+    """A clean column of words, and what several features make of each."""
+
+    def __init__(self, column: pa.ChunkedArray, features: Sequence[CategoryFeature | RateFeature]) -> None:
+        encoded = column.combine_chunks()
+        if not pa.types.is_dictionary(encoded.type):
+            encoded = pc.dictionary_encode(encoded)
+        levels = [*encoded.dictionary.to_pylist(), None]
+        self._missing = len(levels) - 1
+        self._indices = encoded.indices
+        codes = [[feature.codes.get(level, feature.other) for level in levels] for feature in features]
+        self._tables = [np.array(of_feature, np.float32) for of_feature in codes]
+
+    def encode(self, start: int, matrix: npt.NDArray[np.float32], places: Sequence[int]) -> None:
+        """Write rows from ``start`` on into columns of a matrix."""
+        part = self._indices.slice(start, len(matrix))
+        positions = np.asarray(part.fill_null(self._missing) if part.null_count else part, np.intp)
+        for place, table in zip(places, self._tables, strict=True):
+            matrix[:, place] = table[positions]
+
+
+def _column_of(encoder: Encoder, source: str, places: Sequence[int], clean: pa.Table) -> _Numbers | _Levels:
+    features = [encoder.features[place] for place in places]
+    if isinstance(features[0], NumberFeature):
+        return _Numbers(clean.column(source), features[0])
+    return _Levels(clean.column(source), features)  # type: ignore[arg-type]

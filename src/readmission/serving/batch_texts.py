@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from readmission.schema import LABELS
 from readmission.serving.bulk import Scores
+from readmission.serving.ids import id_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +28,21 @@ class BatchTexts:
     chances: tuple[pa.Array, ...]
 
 
-def as_texts(ids: Sequence[str], scores: Scores) -> BatchTexts:
+def as_texts(ids: npt.NDArray[np.uint8], scores: Scores) -> BatchTexts:
     """Write answers as text.
 
     Args:
-        ids: n ids.
+        ids: of the predictions, shape (n, 16).
         scores: n answers.
     """
     labels = pa.array(LABELS, pa.string()).take(pa.array(scores.labels))
     chances = (pc.cast(pa.array(column), pa.string()) for column in np.ascontiguousarray(scores.probabilities.T))
-    return BatchTexts(pa.array(ids, pa.string()), labels, tuple(chances))
+    return BatchTexts(id_texts(ids), labels, tuple(chances))
 
 
 def joined_bytes(parts: Sequence[pa.Array | str]) -> bytes:
     """Join columns, and texts that are the same in every row, to rows; all rows, one after another, as UTF-8."""
-    return as_bytes(pc.binary_join_element_wise(*parts, ""))
-
-
-def as_bytes(rows: pa.Array) -> bytes:
-    """All texts of an array, one after another, as UTF-8."""
+    rows = pc.binary_join_element_wise(*parts, "")
     _, offsets, content = rows.buffers()
     if content is None:
         return b""

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from readmission import bundle
 from readmission.features.columns import clean_columns
-from readmission.features.fit import encode_columns
+from readmission.features.fit import encode_chunks
 from readmission.serving.scorer import Scorer
 
 CHUNK = 4_096
@@ -40,8 +40,7 @@ def score_columns(scorer: Scorer, raw: pa.Table, chunk: int = CHUNK) -> Iterator
         ValueError: the model gave no probabilities.
     """
     clean = clean_columns(raw)  # of all rows: it takes its time for the distinct values, not for rows
-    for start in range(0, raw.num_rows, chunk):
-        matrix = encode_columns(scorer.encoder, clean.slice(start, chunk))
+    for matrix in encode_chunks(scorer.encoder, clean, chunk):
         (output,) = scorer.session.run([bundle.ONNX_PROBABILITIES], {bundle.ONNX_INPUT: matrix})
         chances = output.astype(np.float64)
         totals = chances.sum(axis=1, keepdims=True)

@@ -173,21 +173,21 @@ class DataPlane:
         return scorer.version, self._score_batch(scorer, raw)
 
     def _score_batch(self, scorer: Scorer, raw: pa.Table) -> Iterator[BatchTexts]:
+        self._count_unusual(scorer, raw)
         start = 0
         for scores in score_columns(scorer, raw):
             chunk = raw.slice(start, len(scores.labels))
             start += chunk.num_rows
             at = time.time()
-            texts = as_texts(prediction_ids(at, chunk.num_rows), scores)
+            ids = prediction_ids(at, chunk.num_rows)
             self._telemetry.predicted_batch(scores.labels, scorer.version)
-            self._count_unusual(scorer, chunk)
             if self._keeper is not None:
-                self._keeper.put_batch(make_entry(chunk, texts, scorer.version, at))
-            yield texts
+                self._keeper.put_batch(make_entry(chunk, ids, scores, scorer.version, at))
+            yield as_texts(ids, scores)
 
-    def _count_unusual(self, scorer: Scorer, chunk: pa.Table) -> None:
-        for name in chunk.column_names:
-            column = chunk.column(name).combine_chunks()
+    def _count_unusual(self, scorer: Scorer, raw: pa.Table) -> None:
+        for name in raw.column_names:
+            column = raw.column(name).combine_chunks()
             oddities = [scorer.unusual.find(name, text) for text in column.dictionary.to_pylist()]
             if any(oddities):
                 counts = np.bincount(column.indices, minlength=len(oddities)).tolist()

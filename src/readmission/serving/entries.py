@@ -17,12 +17,6 @@ _NUL = b"\\u0000"
 _NOT_IN_POSTGRES = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of characters: JSON may hold them, PostgreSQL's jsonb may not."""
 
-BATCH_COLUMNS = (
-    "id uuid, at double precision, model_version text, no double precision, after_30 double precision,"
-    " within_30 double precision, readmission_class text"
-)
-"""What stands before the record's own columns in a line of ``BatchEntry``; those are in the order of the schema."""
-
 
 class PredictionEntry(NamedTuple):
     """One prediction.
@@ -66,11 +60,19 @@ class BatchEntry:
 
     Attributes:
         count: how many.
-        lines: as PostgreSQL's COPY reads them (``prediction_store``), UTF-8.
+        at: seconds since 1970.
+        version: of the model.
+        levels: JSON, a list of values for each column that the batch has.
+        rows: in the binary form of PostgreSQL's COPY, without its header: id, probabilities and class, then the
+            columns of the schema; the class is a place in LABELS, a value one in its column's list, both from 1, and
+            0 where the batch lacks the column.
     """
 
     count: int
-    lines: bytes
+    at: float
+    version: str
+    levels: bytes
+    rows: bytes
 
 
 Entry = PredictionEntry | FeedbackEntry | BatchEntry
@@ -84,20 +86,25 @@ def count_of(entry: Entry) -> int:
 def record_json(features: Mapping[str, RawValue]) -> bytes:
     """Write a record's own fields as JSON that PostgreSQL takes; identifiers and the outcome stay out."""
     kept = features if features.keys() <= _NAMES else {name: features[name] for name in features.keys() & _NAMES}
+    return storable_json({"features": kept})
+
+
+def storable_json(content: Mapping[str, object]) -> bytes:
+    """Write JSON that PostgreSQL takes; looks at each text only where there is one that it does not."""
     try:
-        text = _encode({"features": kept})
+        text = _encode(content)
     except UnicodeEncodeError:  # half a character
-        return _carefully(kept)
-    return _carefully(kept) if _NUL in text else text
+        return _encode(storable(content))
+    return _encode(storable(content)) if _NUL in text else text
 
 
-def _carefully(features: Mapping[str, RawValue]) -> bytes:
-    return _encode({"features": {name: storable(value) for name, value in features.items()}})
-
-
-def storable(value: RawValue) -> RawValue:
-    """Replace what PostgreSQL cannot hold within JSON."""
-    return _NOT_IN_POSTGRES.sub("\ufffd", value) if isinstance(value, str) else value
+def storable(value: object) -> object:
+    """Replace what PostgreSQL cannot hold within JSON, in a text or in those of a list or mapping."""
+    if isinstance(value, str):
+        return _NOT_IN_POSTGRES.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {name: storable(member) for name, member in value.items()}
+    return [storable(member) for member in value] if isinstance(value, list) else value
 
 
 def to_line(entry: PredictionEntry | FeedbackEntry) -> str:

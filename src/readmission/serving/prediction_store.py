@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
-from readmission.schema import MISSING, RECORD_COLUMNS, Column
-from readmission.serving.entries import BATCH_COLUMNS, BatchEntry, Entry, FeedbackEntry, PredictionEntry
+from readmission.schema import LABELS, RECORD_COLUMNS, Column
+from readmission.serving.entries import BatchEntry, Entry, FeedbackEntry, PredictionEntry
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS predictions (
@@ -33,44 +33,51 @@ _CONNECT_SECONDS = 3
 
 
 class _Way(NamedTuple):
-    """How entries of one kind come in: a table for this transaction alone, COPY into it, and on from there."""
+    """How entries of one kind come in: COPY into a table for them alone, and on from there."""
 
     table: str
+    columns: str
     copy: str
     merge: str
 
 
 def _member(column: Column) -> str:
-    """A member of ``jsonb_build_object``: numbers are numbers, but for the sign of a missing one."""
-    name = f'"{column.name}"'
-    if not column.is_number:
-        return f"'{column.name}', {name}"
-    return f"'{column.name}', CASE {name} WHEN '{MISSING}' THEN to_jsonb({name}) ELSE to_jsonb({name}::bigint) END"
+    """A member of ``jsonb_build_object``: the value that the column's code names. Its list is read once per batch."""
+    values = f"ARRAY(SELECT jsonb_array_elements(%(levels)s::jsonb -> '{column.name}'))"
+    return f"'{column.name}', ({values})[\"{column.name}\"]"
 
 
-_RECORD_COLUMNS = ", ".join(f'"{column.name}" text' for column in RECORD_COLUMNS)
+_CODES = ", ".join(f'"{column.name}" smallint' for column in RECORD_COLUMNS)
 _RECORD_JSON = f"jsonb_strip_nulls(jsonb_build_object({', '.join(map(_member, RECORD_COLUMNS))}))"
+_LABELS = ", ".join(f"'{label}'" for label in LABELS)
 _PREDICTIONS = _Way(
-    "CREATE TEMP TABLE incoming_predictions (id uuid, at double precision, model_version text, record jsonb,"
-    " probabilities double precision[], readmission_class text) ON COMMIT DROP",
+    "incoming_predictions",
+    "id uuid, at double precision, model_version text, record jsonb, probabilities double precision[],"
+    " readmission_class text",
     "COPY incoming_predictions FROM STDIN",
     "INSERT INTO predictions SELECT id, to_timestamp(at), model_version, record -> 'features', probabilities,"
     " readmission_class FROM incoming_predictions ON CONFLICT (id) DO NOTHING",
 )
 _BATCHES = _Way(
-    f"CREATE TEMP TABLE incoming_batches ({BATCH_COLUMNS}, {_RECORD_COLUMNS}) ON COMMIT DROP",
-    "COPY incoming_batches FROM STDIN",
-    f"INSERT INTO predictions SELECT id, to_timestamp(at), model_version, {_RECORD_JSON},"  # noqa: S608 - the schema's
-    " ARRAY[no, after_30, within_30], readmission_class FROM incoming_batches ON CONFLICT (id) DO NOTHING",
+    "incoming_batch",
+    f"id uuid, first double precision, second double precision, third double precision, label smallint, {_CODES}",
+    "COPY incoming_batch FROM STDIN (FORMAT binary)",
+    f"INSERT INTO predictions SELECT id, to_timestamp(%(at)s), %(version)s, {_RECORD_JSON},"  # noqa: S608 - the schema's
+    f" ARRAY[first, second, third], (ARRAY[{_LABELS}])[label] FROM incoming_batch ON CONFLICT (id) DO NOTHING",
 )
 _FEEDBACK = _Way(
-    "CREATE TEMP TABLE incoming_feedback (prediction_id uuid, at double precision, readmitted text) ON COMMIT DROP",
+    "incoming_feedback",
+    "prediction_id uuid, at double precision, readmitted text",
     "COPY incoming_feedback FROM STDIN",
     "INSERT INTO feedback SELECT DISTINCT ON (prediction_id) prediction_id, to_timestamp(at), readmitted"
     " FROM incoming_feedback ORDER BY prediction_id, at DESC"
     " ON CONFLICT (prediction_id) DO UPDATE SET at = EXCLUDED.at, readmitted = EXCLUDED.readmitted"
     " WHERE feedback.at < EXCLUDED.at",
 )
+_BINARY_START = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_BINARY_END = b"\xff\xff"
+"""Around rows in the binary form of COPY (PostgreSQL's manual, COPY, "Binary Format")."""
+
 _BLANKS = bytes.maketrans(b"\n\r\t", b"   ")
 
 
@@ -92,12 +99,16 @@ class PredictionStore:
             psycopg.Error: the database is away, frozen or refuses.
         """
         predictions = b"".join([_line(entry) for entry in entries if isinstance(entry, PredictionEntry)])
-        batches = [entry.lines for entry in entries if isinstance(entry, BatchEntry)]
+        batches = [entry for entry in entries if isinstance(entry, BatchEntry)]
         feedback = b"".join([_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackEntry)])
         with self._transaction() as connection, connection.cursor() as cursor:
-            for way, lines in ((_PREDICTIONS, [predictions]), (_BATCHES, batches), (_FEEDBACK, [feedback])):
-                if any(lines):
-                    _bring_in(cursor, way, lines)
+            if predictions:
+                _bring_in(cursor, _PREDICTIONS, predictions)
+            for entry in batches:
+                common = {"at": entry.at, "version": entry.version, "levels": entry.levels.decode()}
+                _bring_in(cursor, _BATCHES, _BINARY_START + entry.rows + _BINARY_END, common)
+            if feedback:
+                _bring_in(cursor, _FEEDBACK, feedback)
 
     def drop_old(self, days: int) -> int:
         """Delete predictions, and feedback, that are older; answer how many predictions.
@@ -173,9 +184,9 @@ def _feedback_line(entry: FeedbackEntry) -> bytes:
     return f"{entry.prediction_id}\t{entry.at!r}\t{entry.readmitted}\n".encode()
 
 
-def _bring_in(cursor: Cursor[TupleRow], way: _Way, lines: Sequence[bytes]) -> None:
-    cursor.execute(way.table)
+def _bring_in(cursor: Cursor[TupleRow], way: _Way, rows: bytes, common: Mapping[str, object] | None = None) -> None:
+    cursor.execute(f"CREATE TEMP TABLE {way.table} ({way.columns})")
     with cursor.copy(way.copy) as copy:
-        for part in lines:
-            copy.write(part)
-    cursor.execute(way.merge)
+        copy.write(rows)
+    cursor.execute(way.merge, common)
+    cursor.execute(f"DROP TABLE {way.table}")

@@ -1,8 +1,8 @@
 """Entries on disk while the database is away, each file complete before it gets its name.
 
-Single entries are lines of JSON; a batch is kept as COPY will read it, since to write it otherwise takes longer than to
-score it. Files survive the process, killed or not; the last of them may not survive the machine's loss of power, for
-which every answer would have to wait for the disk.
+Single entries are lines of JSON; a batch is a file of its own, MessagePack around the bytes that COPY will read. Files
+survive the process, killed or not; the last of them may not survive the machine's loss of power, for which every answer
+would have to wait for the disk.
 """
 
 import os
@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from readmission.serving.entries import BatchEntry, Entry, from_line, to_line
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(BatchEntry).decode
 _SUFFIX = ".ndjson"
-_BATCH_SUFFIX = ".copy"
+_BATCH_SUFFIX = ".batch"
 
 
 class Spool:
@@ -32,7 +36,7 @@ class Spool:
     def add(self, entries: Sequence[Entry]) -> bool:
         """Keep entries; False where the limit, or the disk, leaves no room."""
         singles = [entry for entry in entries if not isinstance(entry, BatchEntry)]
-        files = [(entry.lines, f"-{entry.count}{_BATCH_SUFFIX}") for entry in entries if isinstance(entry, BatchEntry)]
+        files = [(_encode(entry), _BATCH_SUFFIX) for entry in entries if isinstance(entry, BatchEntry)]
         if singles:
             files.append(("".join(f"{to_line(entry)}\n" for entry in singles).encode(), _SUFFIX))
         try:
@@ -60,14 +64,17 @@ class Spool:
         return sorted(path for path in self._folder.iterdir() if path.suffix in (_SUFFIX, _BATCH_SUFFIX))
 
     def read(self, path: Path) -> list[Entry]:
-        """Read a file; lines that a failing disk has damaged are left out.
+        """Read a file; what a failing disk has damaged is left out.
 
         Raises:
             FileNotFoundError: another process has stored it.
         """
-        if path.suffix == _BATCH_SUFFIX:
-            return [BatchEntry(int(path.stem.rpartition("-")[2]), path.read_bytes())]
         found: list[Entry] = []
+        if path.suffix == _BATCH_SUFFIX:
+            content = path.read_bytes()
+            with suppress(msgspec.DecodeError):
+                found.append(_decode(content))
+            return found
         for line in path.read_text(errors="replace").splitlines():
             with suppress(ValueError):
                 found.append(from_line(line))
