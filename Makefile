@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run stack doctor test check fuzz format bench-pipeline bench-quality bench-api lock clean
+.PHONY: help run stack airflow doctor test check fuzz format bench-pipeline bench-quality bench-api bench-airflow lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,6 +22,9 @@ run: $(VENV)/run.stamp ## start everything; train first if no model is in produc
 
 stack: $(VENV)/run.stamp ## start PostgreSQL, S3 and MLflow only
 	@exec $(BIN)/readmission stack --end-with-parent $$PPID
+
+airflow: $(VENV)/airflow.stamp ## start Apache Airflow with the DAGs, and what it needs
+	@exec $(BIN)/readmission airflow --end-with-parent $$PPID
 
 doctor: $(VENV)/run.stamp ## say what is running, what is missing, what to do
 	@$(BIN)/readmission doctor
@@ -50,8 +53,12 @@ bench-quality: $(VENV)/run.stamp ## measure the models against the requested rec
 bench-api: $(VENV)/run.stamp ## measure the API against a no-op and other servers (a quarter of an hour)
 	@$(BIN)/python -m benchmarks.api
 
+bench-airflow: $(VENV)/airflow.stamp ## measure the master DAG against the command line (ten minutes)
+	@$(BIN)/python -m benchmarks.airflow
+
 lock: $(VENV)/dev.stamp ## renew the hash-pinned requirements
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/run.in -o requirements/run.txt
+	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/airflow.in -o requirements/airflow.txt
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
 	@for name in bench-bentoml bench-mlserver; do \
 		$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt; done
@@ -86,6 +93,11 @@ $(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/python.stamp
 	@$(PIP) -q --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+$(VENV)/airflow.stamp: requirements/airflow.txt $(VENV)/run.stamp
+	@echo "Adding Apache Airflow to $(VENV) (a minute, once) ..."
+	@$(PIP) -q --require-hashes -r requirements/airflow.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/airflow.stamp
 	@$(PIP) -q --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -78,16 +78,17 @@ def serve_environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def api_process(home: Path, **settings: str) -> Iterator[ApiProcess]:
-    """Run one until the block ends; killed then if it still runs."""
-    port = free_port()
+def api_process(home: Path, at: int | None = None, wait: bool = True, **settings: str) -> Iterator[ApiProcess]:
+    """Run one until the block ends; killed then if it still runs. Without a model it never gets ready: do not wait."""
+    port = free_port() if at is None else at
     home.mkdir(parents=True, exist_ok=True)
     log = home / "api-process.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(serve_command(port), env=serve_environment(home, **settings), stderr=stream)
     running = ApiProcess(process, f"http://127.0.0.1:{port}", log)
     try:
-        running.wait_until_ready()
+        if wait:
+            running.wait_until_ready()
         yield running
     finally:
         left = [] if process.poll() is not None else running.workers()

@@ -36,7 +36,7 @@ def run(new_platform: Callable[..., Settings], told: list[Progress]) -> Iterator
     platform_db.create_tables(context.services.platform_url)
     with ProcessPoolExecutor(1) as pool:
         made = Run(context, Options(data="synthetic:3000", batches=2), pool)
-        begin(made)
+        begin(context, made.options)
         yield made
 
 
@@ -108,7 +108,7 @@ def test_options_are_kept_with_the_execution(run: Run) -> None:
 
 def test_secrets_of_an_address_are_not_kept_and_not_needed_later(run: Run, small_file: Path) -> None:
     secret = f"http://me:hunter2@127.0.0.1:{closed_port()}/stays.csv?token=hunter2"
-    begin(replace(run, options=run.options.model_copy(update={"data": secret})))
+    begin(run.context, run.options.model_copy(update={"data": secret}))
     with psycopg.connect(run.context.services.platform_url.get_secret_value()) as connection:
         (row,) = connection.execute("SELECT options::text FROM executions").fetchall()
         stored = platform_db.execution_options(connection, run.context.execution)
@@ -122,6 +122,6 @@ def test_secrets_of_an_address_are_not_kept_and_not_needed_later(run: Run, small
 
 def test_a_source_that_is_none_begins_no_execution(run: Run) -> None:
     with pytest.raises(BadInputError, match="ftp"):
-        begin(replace(run, options=Options(data="ftp://host/x"), context=replace(run.context, execution="refused")))
+        begin(replace(run.context, execution="refused"), Options(data="ftp://host/x"))
     with psycopg.connect(run.context.services.platform_url.get_secret_value()) as connection:
         assert platform_db.latest_execution(connection) == run.context.execution

@@ -114,7 +114,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _text(number: int, name: str) -> str:
-    return f"http://{number}" if name == "otlp_endpoint" else f"{number:064x}"
+    return f"http://{number}" if name in ("otlp_endpoint", "api_url") else f"{number:064x}"
 
 
 def _numbered(number: int, name: str) -> str:

@@ -127,6 +127,15 @@ def stack(end_with_parent: EndWithParent = None) -> None:
 
 
 @app.command()
+def airflow(end_with_parent: EndWithParent = None) -> None:
+    """Start Apache Airflow with the DAGs, and stack and API if they do not run. Ctrl-C stops what was started here."""
+    _end_with(end_with_parent)
+    from readmission.launch import serve_airflow
+
+    serve_airflow(load_settings(), Console())
+
+
+@app.command()
 def doctor() -> None:
     """Say what is running, what is missing, and what to do about it."""
     from readmission.console import check_table

@@ -44,7 +44,7 @@ def begin_execution(settings: Settings, services: Services, options: Options, re
     context = Context(settings, services, new_execution(), report)
     with pipeline_lock(context), worker_pool(settings.workers, warm=False) as pool:
         run = Run(context, options, pool)
-        begin(run)
+        begin(context, options)
         return run_stage(run, "download")
 
 
@@ -64,5 +64,5 @@ def continue_execution(
             run = Run(context, options, pool)
             result = run_stage(run, stage)
             if stage == "publish":
-                draw_report(run)
+                draw_report(context)
     return result

@@ -1,6 +1,7 @@
 """``make run``: start the local stack and the API, train if nothing is in production, stay in the foreground."""
 
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 
 from rich.console import Console
 
@@ -14,8 +15,8 @@ from readmission.console import (
     winner_line,
 )
 from readmission.context import Context, new_execution
-from readmission.errors import LockHeldError
-from readmission.local.stack import LocalStack
+from readmission.errors import BadInputError, LockHeldError
+from readmission.local.stack import LocalStack, is_running
 from readmission.results import Options, Publication, Selection
 from readmission.services import resolve_services
 from readmission.serving.mlflow_rest import MlflowRest
@@ -53,6 +54,36 @@ def serve_stack(settings: Settings, console: Console) -> None:
         console.print(address_table({name: url for name, url in addresses(settings).items() if "API" not in name}))
         console.print("Ctrl-C stops everything.")
         stack.wait()
+
+
+def serve_airflow(settings: Settings, console: Console) -> None:
+    """Run Airflow until Ctrl-C, and beside it the stack and the API, unless they run already.
+
+    Raises:
+        BadInputError: there is no folder of DAGs.
+        ServiceDownError: something does not start.
+    """
+    from readmission.local.airflow import LocalAirflow
+
+    if not settings.dags_folder.is_dir():
+        raise BadInputError(f"No folder {settings.dags_folder.absolute()}: set READMISSION_DAGS_FOLDER")
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
+    with ExitStack() as running:
+        check: Callable[[], None] = _nothing
+        if not is_running(settings):
+            check = running.enter_context(LocalStack(settings, tell, api=True)).check
+        finish_interrupted(settings)
+        airflow = running.enter_context(LocalAirflow(settings, tell))
+        console.print(address_table({**addresses(settings), **airflow.addresses()}))
+        console.print("Ctrl-C stops everything that was started here.")
+        airflow.wait(check)
+
+
+def _nothing() -> None:
+    """The stack belongs to another process, which watches it."""
 
 
 def finish_interrupted(settings: Settings) -> None:

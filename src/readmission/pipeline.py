@@ -22,7 +22,7 @@ from readmission.grid import GridJob, fit_and_log, prepare, train_grid
 from readmission.registry.client import make_client, mlflow_errors
 from readmission.registry.evaluation import evaluate_model, log_evaluation, prefixed_intervals, stop_at_leak
 from readmission.registry.publishing import publish_model
-from readmission.registry.tracking import end_stale_runs, ensure_experiment, start_parent
+from readmission.registry.tracking import end_stale_runs, ensure_experiment, start_parent, supersede_runs
 from readmission.results import (
     CleanResult,
     Options,
@@ -184,13 +184,18 @@ def clean(context: Context, batches: int, options: Options) -> CleanResult:
 
     Where that has happened already, and only its result was lost, nothing is left to do.
     """
-    if _owner(context) == context.execution and not _has_build(context):
+    if is_in_place(context):
         with connect(context.services.clean_url) as clean_database:
             rows = dict(zip(CLEAN_TABLES, count_rows(clean_database, CLEAN_TABLES), strict=True))
     else:
         rows = clean_build(context.services, context.execution, batches, options.exclude_expired)
         swap(context.services, context.execution)
     return CleanResult(rows=rows)
+
+
+def is_in_place(context: Context) -> bool:
+    """Whether the tables of this execution were swapped in, and are those in use."""
+    return _owner(context) == context.execution and not _has_build(context)
 
 
 def _has_build(context: Context) -> bool:
@@ -264,8 +269,14 @@ def data_tags(dataset: Dataset) -> dict[str, str]:
 
 
 def train(context: Context, dataset: Dataset, plan: Plan, config: TrainingConfig) -> list[TrainedModel]:
-    """Train every type on one cumulative set, one after the other, with all cores (one mapped task)."""
+    """Train every type on one cumulative set, one after the other, with all cores (one mapped task).
+
+    Done again, for the first try failed or its host was lost, it takes the place of what that left in MLflow.
+    """
     require_current(context)
+    with mlflow_errors(context.services):
+        client = make_client(context.services)
+        supersede_runs(client, plan.experiment_id, context.execution, config.cumulative_idx)
     job = _job(context, dataset, plan)
     prepared = prepare(job, config)
     threads = context.settings.workers

@@ -59,18 +59,24 @@ class Run:
 
     def load(self, stage: str, kind: type[Result]) -> Result:
         """Read the result of an earlier stage."""
-        with connect(self.context.services.platform_url) as connection:
-            return kind.model_validate(platform.load_result(connection, self.context.execution, stage))
-
-    def save(self, stage: str, result: BaseModel) -> None:
-        """Keep the result of a stage."""
-        with connect(self.context.services.platform_url) as connection:
-            platform.save_result(connection, self.context.execution, stage, result.model_dump(mode="json"))
+        return load(self.context, stage, kind)
 
     @property
     def dataset(self) -> Dataset:
         """What ``download`` answered."""
         return self.load("download", Dataset)
+
+
+def load(context: Context, stage: str, kind: type[Result]) -> Result:
+    """Read the result of an earlier stage of the execution."""
+    with connect(context.services.platform_url) as connection:
+        return kind.model_validate(platform.load_result(connection, context.execution, stage))
+
+
+def save(context: Context, stage: str, result: BaseModel) -> None:
+    """Keep the result of a stage."""
+    with connect(context.services.platform_url) as connection:
+        platform.save_result(connection, context.execution, stage, result.model_dump(mode="json"))
 
 
 def _download(run: Run) -> Dataset:
@@ -140,15 +146,15 @@ def pipeline_lock(context: Context) -> Iterator[None]:
         yield
 
 
-def begin(run: Run) -> None:
+def begin(context: Context, options: Options) -> None:
     """Register the execution with its options, so that later stages know them; of the data source only its label.
 
     No later stage reads the source again, and an address may hold a login.
     """
-    label = None if run.options.data is None else parse_source(run.options.data).label
-    options = run.options.model_copy(update={"data": label}).model_dump(mode="json")
-    with connect(run.context.services.platform_url) as connection:
-        platform.begin_execution(connection, run.context.execution, options)
+    label = None if options.data is None else parse_source(options.data).label
+    kept = options.model_copy(update={"data": label}).model_dump(mode="json")
+    with connect(context.services.platform_url) as connection:
+        platform.begin_execution(connection, context.execution, kept)
 
 
 def run_stage(run: Run, stage: str) -> BaseModel:
@@ -156,7 +162,7 @@ def run_stage(run: Run, stage: str) -> BaseModel:
     run.context.report(Progress(f"{stage}: started"))
     started = time.perf_counter()
     result = STAGES[stage](run)
-    run.save(stage, result)
+    save(run.context, stage, result)
     run.context.report(Progress(f"{stage}: done in {time.perf_counter() - started:.1f} s"))
     return result
 
@@ -164,14 +170,14 @@ def run_stage(run: Run, stage: str) -> BaseModel:
 def run_pipeline(run: Run) -> Summary:
     """Run every stage, then draw the report; the caller holds the lock."""
     started = time.perf_counter()
-    begin(run)
+    begin(run.context, run.options)
     try:
         seconds = {stage: _seconds(run_stage, run, stage) for stage in STAGES}
     except ReadmissionError:
         _end_failed(run)
         raise
     run.context.report(Progress("drawing the charts"))
-    reports = _seconds(draw_report, run)
+    reports = _seconds(draw_report, run.context)
     return _summary(run, seconds, reports, time.perf_counter() - started)
 
 
@@ -181,14 +187,14 @@ def _seconds(work: Callable[..., object], *arguments: object) -> float:
     return round(time.perf_counter() - started, 3)
 
 
-def draw_report(run: Run) -> None:
+def draw_report(context: Context) -> None:
     """Log the charts of the execution to its run in MLflow, and end that run; after publishing, off its path."""
-    plan, selection = run.load("plan", Plan), run.load("select", Selection)
-    publication = run.load("publish", Publication)
-    with mlflow_errors(run.context.services):
-        client = make_client(run.context.services)
+    plan, selection = load(context, "plan", Plan), load(context, "select", Selection)
+    dataset, publication = load(context, "download", Dataset), load(context, "publish", Publication)
+    with mlflow_errors(context.services):
+        client = make_client(context.services)
         log_report(client, plan.parent_run_id, selection)
-        log_card(client, run.context, plan, run.dataset, selection, publication)
+        log_card(client, context, plan, dataset, selection, publication)
         tags = {"registered_version": publication.version, "decision": publication.decision}
         end_parent(client, plan.parent_run_id, {**tags, "reasons": "; ".join(publication.reasons)})
 

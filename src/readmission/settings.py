@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key; empty: the local stack's")
     s3_bucket: str = Field("readmission", min_length=3, description="bucket of the data files")
 
+    api_url: str | None = Field(
+        None, pattern="^https?://", description="prediction API that publishes are checked on; empty: this machine's"
+    )
+
     postgres_port: Port = Field(5433, description="local PostgreSQL")
     s3_port: Port = Field(9000, description="local S3 server")
     s3_admin_port: Port = Field(9001, description="admin page of the local S3 server")
@@ -47,8 +51,12 @@ class Settings(BaseSettings):
     s3_filer_port: Port = Field(9335, description="local S3 server, inner port (and +10000)")
     mlflow_port: Port = Field(8002, description="local MLflow server")
     api_port: Port = Field(8000, description="prediction API")
+    airflow_port: Port = Field(8001, description="Airflow's user interface and API")
     start_timeout: float = Field(90.0, gt=0, description="seconds that a local service may take to start")
 
+    training_queue: str = Field("default", min_length=1, description="Celery queue on which Airflow trains")
+    training_pod_template: Path | None = Field(None, description="template of the pods in which Airflow trains")
+    dags_folder: Path = Field(Path("dags"), description="folder of the DAGs for Airflow on this machine")
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="training processes")
     experiment: str = Field("diabetes_readmission_prediction", min_length=1, description="MLflow experiment")
     model_name: str = Field("diabetes_readmission_model", min_length=1, description="registered model")

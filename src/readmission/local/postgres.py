@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -105,32 +106,14 @@ class Postgres:
     def provision(self) -> None:
         """Create the roles and databases that are missing; each database admits its owner only."""
         with self._connect() as connection:
-            roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-            for role in sorted(set(OWNERS.values()) - roles):
-                _create_role(connection, role, self._credentials[role])
-            databases = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-            for database in sorted(set(OWNERS) - databases):
-                connection.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                        sql.Identifier(database), sql.Identifier(OWNERS[database])
-                    )
-                )
-            _close_to_others(connection)
+            _create_missing(connection, OWNERS, self._credentials)
 
     def may_retry(self, log_line: str) -> bool:
         """Whether it ended for a reason that passes: leftovers of a killed server that are still going."""
         return any(text in log_line for text in ("lock file", "still in use", "postmaster"))
 
     def _connect(self) -> psycopg.Connection:
-        return psycopg.connect(
-            host=LOOPBACK,
-            port=self._port,
-            user=SUPERUSER,
-            password=self._credentials[SUPERUSER],
-            dbname="postgres",
-            connect_timeout=_CONNECT_SECONDS,
-            autocommit=True,
-        )
+        return _connect_as_superuser(self._port, self._credentials)
 
     def _create_cluster(self, identity: tuple[str, ...]) -> None:
         # Under another name first: a cluster that was cut short must not be mistaken for a whole one.
@@ -180,6 +163,48 @@ def binary(name: str) -> Path:
         raise ServiceDownError("PostgreSQL is not installed: install what requirements/run.txt lists")
     # Beside it lies PostgreSQL 18, in `pginstall18`.
     return Path(package.origin).parent / "pginstall" / "bin" / name
+
+
+def create_owned_database(
+    settings: Settings, credentials: dict[str, str], database: str, role: str, password: str
+) -> None:
+    """Create one more database with its owner on the running server, unless it is there.
+
+    Raises:
+        ServiceDownError: the server does not answer.
+    """
+    try:
+        with _connect_as_superuser(settings.postgres_port, credentials) as connection:
+            _create_missing(connection, {database: role}, {role: password})
+    except psycopg.OperationalError:
+        raise ServiceDownError(
+            f"PostgreSQL does not answer on {LOOPBACK}:{settings.postgres_port}: start it with `make stack`"
+        ) from None
+
+
+def _connect_as_superuser(port: int, credentials: Mapping[str, str]) -> psycopg.Connection:
+    return psycopg.connect(
+        host=LOOPBACK,
+        port=port,
+        user=SUPERUSER,
+        password=credentials[SUPERUSER],
+        dbname="postgres",
+        connect_timeout=_CONNECT_SECONDS,
+        autocommit=True,
+    )
+
+
+def _create_missing(connection: psycopg.Connection, owners: Mapping[str, str], passwords: Mapping[str, str]) -> None:
+    """Create databases and their owners that are missing; each database admits its owner only."""
+    roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+    for role in sorted(set(owners.values()) - roles):
+        _create_role(connection, role, passwords[role])
+    databases = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+    for database in sorted(set(owners) - databases):
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(owners[database]))
+        )
+    _close_to_others(connection)
 
 
 def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:

@@ -33,6 +33,7 @@ from readmission.training.fitting import Fit
 from readmission.training.prepare import PreparedSet
 
 EXECUTION_TAG = "readmission.execution"
+SUPERSEDED_TAG = "superseded"
 MODEL_NAME = "model"
 ANSWERS_NAME = "validation_answers.npy"
 """Beside each stored model: its answers to the validation rows, for comparisons on the same rows."""
@@ -59,6 +60,23 @@ def fail_runs(client: MlflowClient, experiment: str, execution: str) -> int:
     found = client.get_experiment_by_name(experiment)
     query = f"attributes.status = 'RUNNING' AND tags.`{EXECUTION_TAG}` = '{execution}'"
     return _end_runs(client, str(found.experiment_id), query, RunStatus.FAILED) if found else 0
+
+
+def supersede_runs(client: MlflowClient, experiment_id: str, execution: str, cumulative_idx: int) -> int:
+    """Mark what an earlier try left of a set that is trained again, and end what it left running; answer how many."""
+    query = (
+        f"tags.`{EXECUTION_TAG}` = '{execution}' AND tags.role = 'model'"
+        f" AND attributes.run_name LIKE '{_run_name(cumulative_idx, '%')}'"
+    )
+    _end_runs(client, experiment_id, f"attributes.status = 'RUNNING' AND {query}", RunStatus.KILLED)
+    runs = client.search_runs([experiment_id], query)
+    for run in runs:
+        client.set_tag(run.info.run_id, SUPERSEDED_TAG, "true")
+    return len(runs)
+
+
+def _run_name(cumulative_idx: int, model_type: str) -> str:
+    return f"cumulative_{cumulative_idx}_{model_type}"
 
 
 def _end_runs(client: MlflowClient, experiment_id: str, query: str, status: int) -> int:
@@ -101,7 +119,7 @@ def log_fit(
         tags: of the execution, repeated on the child.
     """
     execution, parent_run_id = parent
-    name = f"cumulative_{config.cumulative_idx}_{model_type}"
+    name = _run_name(config.cumulative_idx, model_type)
     every = {**tags, EXECUTION_TAG: execution, "role": "model", MLFLOW_PARENT_RUN_ID: parent_run_id}
     run_id = str(client.create_run(experiment_id, tags=every, run_name=name).info.run_id)
     n_features = len(prepared.encoder.features)

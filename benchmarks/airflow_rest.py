@@ -1,0 +1,110 @@
+"""What a user does in Airflow's pages, through its REST API: log in, enable a DAG, start it, watch it."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+
+TIMEOUT = 30.0
+ENDED = ("success", "failed")
+
+
+def log_in(url: str, user: str, password: str) -> str:
+    """Fetch a token.
+
+    Args:
+        url: of the API server.
+        user, password: what ``make airflow`` prints.
+
+    Raises:
+        httpx.HTTPStatusError: it is refused.
+    """
+    login = {"username": user, "password": password}
+    answer = httpx.post(f"{url}/auth/token", json=login, timeout=TIMEOUT, trust_env=False)
+    return str(answer.raise_for_status().json()["access_token"])
+
+
+class AirflowRest:
+    """One login; a connection for each call, for minutes may pass between them.
+
+    Args:
+        url: of the API server.
+        token: of ``log_in``.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def dags(self) -> set[str]:
+        """Names of the DAGs that are loaded."""
+        return {dag["dag_id"] for dag in self._call("GET", "/api/v2/dags?limit=100")["dags"]}
+
+    def import_errors(self) -> list[str]:
+        """Files that could not be read, and why."""
+        return [found["stack_trace"] for found in self._call("GET", "/api/v2/importErrors")["import_errors"]]
+
+    def enable(self, dag: str) -> None:
+        """Let it run."""
+        self._call("PATCH", f"/api/v2/dags/{dag}", {"is_paused": False})
+
+    def trigger(self, dag: str, params: Mapping[str, Any]) -> str:
+        """Start a run; answer its name."""
+        body = {"logical_date": None, "conf": dict(params)}
+        return str(self._call("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
+
+    def run(self, dag: str, run: str) -> dict[str, Any]:
+        """How a run is."""
+        return self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        """All runs of a DAG."""
+        found: list[dict[str, Any]] = self._call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=100")["dag_runs"]
+        return found
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """All tasks of a run, mapped ones each."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances?limit=100"
+        found: list[dict[str, Any]] = self._call("GET", path)["task_instances"]
+        return found
+
+    def answer(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
+        """What a task returned."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
+        return self._call("GET", f"{path}?map_index={map_index}")["value"]
+
+    def log(self, dag: str, run: str, task: str, number: int, map_index: int = -1) -> str:
+        """What a task printed in one of its tries."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{number}?map_index={map_index}"
+        return str(self._call("GET", path)["content"])
+
+    def asset_events(self, uri: str) -> list[dict[str, Any]]:
+        """Events of an asset, oldest first."""
+        found: list[dict[str, Any]] = self._call("GET", "/api/v2/assets/events?limit=100&order_by=timestamp")[
+            "asset_events"
+        ]
+        return [event for event in found if event["uri"] == uri]
+
+    def wait(self, dag: str, run: str, patience: float, look: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Wait for the end of a run; ``look`` is called every second.
+
+        Raises:
+            TimeoutError: it takes longer.
+        """
+        deadline = time.monotonic() + patience
+        while (found := self.run(dag, run))["state"] not in ENDED:
+            look()
+            if time.monotonic() > deadline:
+                states = [(task["task_id"], task["map_index"], task["state"]) for task in self.tasks(dag, run)]
+                raise TimeoutError(f"{dag} is {found['state']} after {patience:.0f} s: {states}")
+            time.sleep(1)
+        return found
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        answer = httpx.request(
+            method, self._url + path, json=body, headers=self._headers, timeout=TIMEOUT, trust_env=False
+        )
+        answer.raise_for_status()
+        content: dict[str, Any] = answer.json()
+        return content

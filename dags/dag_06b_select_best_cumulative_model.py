@@ -1,0 +1,21 @@
+"""Choose the best model of the execution, and measure it."""
+
+import phases
+from airflow.sdk import chain, dag
+
+
+@dag(
+    schedule=[phases.MODELS],
+    catchup=False,
+    max_active_runs=1,
+    default_args=phases.ARGUMENTS,
+    params=phases.EXECUTION_PARAM,
+    tags=phases.TAGS,
+    doc_md=__doc__,
+)
+def dag_06b_select_best_cumulative_model() -> None:
+    evaluated = phases.evaluate_on_full_validation.override(outlets=[phases.SELECTION])()
+    chain(phases.aggregate_results(), phases.select_best_model(), evaluated)
+
+
+dag_06b_select_best_cumulative_model()

@@ -1,0 +1,28 @@
+"""After each publish: the API must serve the new version within minutes, or this run fails."""
+
+from typing import Any
+
+import phases
+from airflow.sdk import dag, task
+
+
+@task
+def wait_for_api() -> dict[str, Any]:
+    """Ask the API for its version until it is the one in production."""
+    from readmission import tasks
+
+    return tasks.follow()
+
+
+@dag(
+    schedule=[phases.PRODUCTION],
+    catchup=False,
+    default_args=phases.ARGUMENTS,
+    tags=phases.TAGS,
+    doc_md=__doc__,
+)
+def dag_09_follow_production() -> None:
+    wait_for_api()
+
+
+dag_09_follow_production()

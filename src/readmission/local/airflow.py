@@ -1,0 +1,281 @@
+"""Apache Airflow on this machine: its secrets, its settings, and its four services as children.
+
+Everything is kept in the local stack's PostgreSQL; tasks run as processes of the scheduler (LocalExecutor), one for
+each core, and each fits with one thread: sets side by side use the cores better than threads within a fit.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from readmission.errors import BadInputError, ServiceDownError
+from readmission.local.api_server import settings_environment
+from readmission.local.credentials import ensure_credentials, prepare_home
+from readmission.local.ports import LOOPBACK, check_ports, settings_by_port
+from readmission.local.postgres import create_owned_database
+from readmission.local.process import Child, Program, child_environment, package_path
+from readmission.local.supervise import Report, Supervised, wait_until_ready
+from readmission.settings import PREFIX, Settings
+
+USER = "airflow"
+DATABASE = "airflow_db"
+ROLE = "airflow_user"
+FOLDER = "airflow"
+SECRETS_NAME = "airflow.json"
+PASSWORDS_NAME = "passwords.json"
+
+COMPONENTS = {
+    "api-server": "metadatabase",
+    "scheduler": "scheduler",
+    "dag-processor": "dag_processor",
+    "triggerer": "triggerer",
+}
+"""Services, and what each is called in the answer of ``/api/v2/monitor/health``."""
+
+TASK_SECONDS = 3 * 60 * 60
+"""A task's token is good for so long: the longest fit has to be over by then (`execution_api.jwt_expiration_time`)."""
+
+_NAMES = ("database", "login", "jwt", "fernet", "session")
+_PROBE_SECONDS = 5.0
+_STOP_SECONDS = 20.0
+_WATCH_SECONDS = 0.5
+
+
+def folder_of(settings: Settings) -> Path:
+    """Where Airflow keeps logs and its list of passwords."""
+    return prepare_home(settings) / FOLDER
+
+
+def ensure_secrets(settings: Settings) -> dict[str, str]:
+    """Read Airflow's secrets by name; at the first start generate them, and write the login where Airflow reads it."""
+    folder = folder_of(settings)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / SECRETS_NAME
+    if not path.exists():
+        _write_private(path, {name: _make(name) for name in _NAMES})
+    try:
+        values = {str(name): str(value) for name, value in json.loads(path.read_text()).items()}
+        missing = sorted(set(_NAMES) - values.keys())
+    except (OSError, ValueError, AttributeError):
+        raise BadInputError(f"{path} cannot be read: restore it from a backup") from None
+    if missing:
+        raise BadInputError(f"{path} lacks {', '.join(missing)}: restore it from a backup")
+    _write_private(folder / PASSWORDS_NAME, {USER: values["login"]})
+    return values
+
+
+def _make(name: str) -> str:
+    if name == "fernet":
+        return urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return secrets.token_urlsafe(48 if name in ("jwt", "session") else 18)
+
+
+def _write_private(path: Path, values: dict[str, str]) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(values, file, indent=2)
+    unfinished.replace(path)
+
+
+def airflow_environment(settings: Settings, values: dict[str, str]) -> dict[str, str]:
+    """Airflow's settings for this machine, and the platform's for its tasks.
+
+    Args:
+        settings: of the platform.
+        values: of ``ensure_secrets``.
+    """
+    folder = folder_of(settings)
+    login = f"{ROLE}:{values['database']}@{LOOPBACK}:{settings.postgres_port}/{DATABASE}"
+    url = f"http://{LOOPBACK}:{settings.airflow_port}"
+    chosen = {
+        "CORE__DAGS_FOLDER": str(settings.dags_folder.absolute()),
+        "CORE__LOAD_EXAMPLES": "false",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": str(settings.workers),
+        "CORE__MAX_ACTIVE_TASKS_PER_DAG": str(max(16, settings.workers)),
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "true",
+        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "CORE__FERNET_KEY": values["fernet"],
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / PASSWORDS_NAME),
+        "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{login}",
+        "DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+psycopg://{login}",
+        "API__HOST": LOOPBACK,
+        "API__PORT": str(settings.airflow_port),
+        "API__BASE_URL": url,
+        "API__WORKERS": "1",
+        "API__SECRET_KEY": values["session"],
+        "API_AUTH__JWT_SECRET": values["jwt"],
+        "EXECUTION_API__JWT_EXPIRATION_TIME": str(TASK_SECONDS),
+        "LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "SCHEDULER__ENABLE_HEALTH_CHECK": "false",
+        "USAGE_DATA_COLLECTION__ENABLED": "false",
+    }
+    tasks = settings.model_copy(update={"workers": 1})
+    platform = {**settings_environment(tasks), f"{PREFIX}WORKERS": "1"}
+    return child_environment(
+        without=(PREFIX, "AIRFLOW"),
+        AIRFLOW_HOME=str(folder),
+        **{f"AIRFLOW__{name}": value for name, value in chosen.items()},
+        **platform,
+        **package_path(),
+    )
+
+
+def migrate(settings: Settings, credentials: dict[str, str], values: dict[str, str]) -> None:
+    """Make Airflow's database, or bring it up to this release of Airflow.
+
+    Raises:
+        ServiceDownError: it cannot be made.
+    """
+    create_owned_database(settings, credentials, DATABASE, ROLE, values["database"])
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        env=airflow_environment(settings, values),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise ServiceDownError(f"Airflow's database cannot be made: {' '.join(last)}")
+
+
+class AirflowService:
+    """One of Airflow's services.
+
+    Args:
+        settings: of the platform.
+        values: of ``ensure_secrets``.
+        component: one of ``COMPONENTS``.
+    """
+
+    def __init__(self, settings: Settings, values: dict[str, str], component: str) -> None:
+        self._settings = settings
+        self._values = values
+        self._component = component
+        self.name = f"airflow-{component}"
+        self.title = f"Airflow's {component}"
+
+    def ports(self) -> list[tuple[int, str]]:
+        """Ports that it takes, with their settings."""
+        taken = self._component == "api-server"
+        return [(self._settings.airflow_port, "READMISSION_AIRFLOW_PORT")] if taken else []
+
+    def program(self) -> Program:
+        """Say how to run it."""
+        # Logs are read from the folder that all four share; a server for them would listen to the world.
+        options = ("--skip-serve-logs",) if self._component in ("scheduler", "triggerer") else ()
+        return Program(
+            name=self.name,
+            command=(sys.executable, "-m", "airflow", self._component, *options),
+            environment=airflow_environment(self._settings, self._values),
+            # Relative paths in settings mean the owner's folder.
+            folder=Path.cwd(),
+        )
+
+    def is_ready(self, child: Child) -> bool:
+        """Whether Airflow says that it is well."""
+        del child
+        url = f"http://{LOOPBACK}:{self._settings.airflow_port}/api/v2/monitor/health"
+        try:
+            health = httpx.get(url, timeout=_PROBE_SECONDS, trust_env=False).json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        return bool(health.get(COMPONENTS[self._component], {}).get("status") == "healthy")
+
+    def provision(self) -> None:
+        """Nothing to create."""
+
+    def may_retry(self, _log_line: str) -> bool:
+        """Whether it ended for a reason that passes: never."""
+        return False
+
+
+class LocalAirflow:
+    """Owns Airflow's services from ``start`` to ``stop``; a context manager. Use it in the main thread.
+
+    Args:
+        settings: of the platform, whose stack runs.
+        report: gets one line of progress at a time.
+    """
+
+    def __init__(self, settings: Settings, report: Report) -> None:
+        self._settings = settings
+        self._report = report
+        self._units: list[Supervised] = []
+        self._password = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start all services and return when every one answers.
+
+        Raises:
+            BadInputError: its secrets are unusable.
+            ServiceDownError: the port is taken, or a service does not start.
+        """
+        settings, values = self._settings, ensure_secrets(self._settings)
+        services = [AirflowService(settings, values, component) for component in COMPONENTS]
+        check_ports(settings_by_port(pair for service in services for pair in service.ports()))
+        self._report("Airflow's database is being prepared")
+        migrate(settings, ensure_credentials(settings), values)
+        self._password = values["login"]
+        logs = prepare_home(settings) / "logs"
+        self._units = [Supervised(service, logs, settings.start_timeout, self._report) for service in services]
+        with ExitStack() as undo:
+            undo.callback(self.stop)
+            for unit in self._units:
+                unit.spawn()
+            wait_until_ready(self._units)
+            undo.pop_all()
+
+    def stop(self) -> None:
+        """Stop what runs; tasks under way are given up, and done again by the next start."""
+        running = [unit.child for unit in self._units if unit.child is not None]
+        for child in running:
+            child.ask_to_stop()
+        for child in running:
+            child.stop(_STOP_SECONDS)
+        self._units = []
+
+    def wait(self, also: Callable[[], None]) -> None:
+        """Keep the services running until Ctrl-C; ``also`` is called with every look at them."""
+        with suppress(KeyboardInterrupt):
+            while True:
+                also()
+                for unit in self._units:
+                    unit.restart_if_ended()
+                time.sleep(_WATCH_SECONDS)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the services that run."""
+        return [unit.child.pid for unit in self._units if unit.child is not None]
+
+    def addresses(self) -> dict[str, str]:
+        """Where it answers, and the login."""
+        return {
+            "Airflow": f"http://{LOOPBACK}:{self._settings.airflow_port}",
+            "Airflow login": f"{USER} / {self._password}",
+        }

@@ -1,0 +1,63 @@
+"""Airflow on the session's stack: its settings, its database, and 6,000 stays of the real file."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from airflow_home import DAGS
+
+from api_process import free_port
+from readmission.local.airflow import airflow_environment, ensure_secrets, migrate
+from readmission.local.credentials import ensure_credentials
+from readmission.settings import Settings
+
+ROWS = 6_000
+
+
+@pytest.fixture(scope="session")
+def airflow(stack: Settings, new_platform: Callable[..., Settings]) -> Settings:
+    """A platform of its own below the stack's home, where the passwords are."""
+    return new_platform(
+        home=stack.home,
+        postgres_port=stack.postgres_port,
+        airflow_port=free_port(),
+        api_port=free_port(),
+        dags_folder=DAGS,
+        model_poll_seconds=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def variables(airflow: Settings) -> dict[str, str]:
+    """Airflow's environment, when its database is there."""
+    values = ensure_secrets(airflow)
+    migrate(airflow, ensure_credentials(airflow), values)
+    return airflow_environment(airflow, values)
+
+
+@pytest.fixture(scope="session")
+def real_stays(real_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first rows of the real file."""
+    path = tmp_path_factory.mktemp("stays") / "stays.csv"
+    with real_csv.open() as source:
+        path.write_text("".join(islice(source, ROWS + 1)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> str:
+    """Debian's Redis; under CI it is installed where it is missing."""
+    if shutil.which("redis-server") is None:
+        if not os.environ.get("CI"):
+            pytest.skip("redis-server is missing: apt-get install redis-server")
+        subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)
+        # Debian would start a server of its own, which nobody here asks.
+        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "redis-server"]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "RUNLEVEL": "1"})
+    found = shutil.which("redis-server")
+    assert found is not None
+    return found

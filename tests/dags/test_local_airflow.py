@@ -1,0 +1,91 @@
+"""Airflow on this machine, as ``make airflow`` starts it: its login, its DAGs, and the chain of their assets."""
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+
+from api_process import api_process
+from benchmarks.airflow_rest import AirflowRest, log_in
+from command_line import look
+from readmission.local.airflow import USER, LocalAirflow, ensure_secrets
+from readmission.local.api_server import settings_environment
+from readmission.services import resolve_services
+from readmission.settings import PREFIX, Settings
+
+CHAIN = (
+    "dag_01_download_data",
+    "dag_02b_create_batches",
+    "dag_03b_store_batched_raw_data",
+    "dag_04_clean_data",
+    "dag_05b_train_cumulative_batches",
+    "dag_06b_select_best_cumulative_model",
+    "dag_07_publish_to_production",
+    "dag_09_follow_production",
+)
+ASSETS = ("data", "assignment", "batches", "clean", "models", "selection", "production")
+PATIENCE = 420.0
+
+
+@pytest.fixture(scope="module")
+def running(airflow: Settings) -> Iterator[LocalAirflow]:
+    with LocalAirflow(airflow, print) as started:
+        yield started
+        processes = [psutil.Process(pid) for pid in started.pids]
+        children = [child for process in processes for child in process.children(recursive=True)]
+    _, alive = psutil.wait_procs([*processes, *children], timeout=10)
+    assert alive == []
+
+
+@pytest.fixture(scope="module")
+def rest(running: LocalAirflow, airflow: Settings) -> AirflowRest:
+    url = running.addresses()["Airflow"]
+    made = AirflowRest(url, log_in(url, USER, ensure_secrets(airflow)["login"]))
+    deadline = time.monotonic() + 60
+    while not set(CHAIN) <= made.dags():
+        assert time.monotonic() < deadline, made.import_errors()
+        time.sleep(0.5)
+    return made
+
+
+def test_only_the_login_that_was_generated_is_let_in(running: LocalAirflow, airflow: Settings) -> None:
+    url = running.addresses()["Airflow"]
+    assert running.addresses()["Airflow login"] == f"{USER} / {ensure_secrets(airflow)['login']}"
+    for password in ("airflow", "admin", ""):
+        with pytest.raises(httpx.HTTPStatusError, match=r"40[01]"):
+            log_in(url, USER, password)
+    assert httpx.get(f"{url}/api/v2/dags", trust_env=False).status_code == 401
+
+
+def test_nothing_listens_beyond_this_machine(running: LocalAirflow) -> None:
+    for pid in running.pids:
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            for place in process.net_connections("inet"):
+                if place.status == psutil.CONN_LISTEN:
+                    assert place.laddr.ip == "127.0.0.1", (process.cmdline(), place.laddr)
+
+
+def test_the_dags_of_the_phases_start_each_other(rest: AirflowRest, airflow: Settings) -> None:
+    for dag in CHAIN:
+        rest.enable(dag)
+    variables = {name.removeprefix(PREFIX).lower(): value for name, value in settings_environment(airflow).items()}
+    del variables["home"]
+    with api_process(airflow.home, airflow.api_port, wait=False, **variables) as api:
+        rest.trigger(CHAIN[0], {"data": "synthetic:5000", "batches": 2})
+        deadline = time.monotonic() + PATIENCE
+        while not (ended := [run for run in rest.runs(CHAIN[-1]) if run["state"] in ("success", "failed")]):
+            states = {dag: [run["state"] for run in rest.runs(dag)] for dag in CHAIN}
+            assert not any("failed" in found for found in states.values()), states
+            assert time.monotonic() < deadline, states
+            time.sleep(1)
+        assert [run["state"] for run in ended] == ["success"]
+        production = look(resolve_services(airflow), airflow.model_name).production
+        assert httpx.get(f"{api.url}/ready", trust_env=False).json()["model_version"] == production
+    assert [len(rest.runs(dag)) for dag in CHAIN] == [1] * len(CHAIN)
+    events = {name: rest.asset_events(f"readmission://pipeline/{name}")[-1]["extra"] for name in ASSETS}
+    assert len({event["execution"] for event in events.values()}) == 1
+    assert events["models"]["models"] == 8
+    assert 0 < events["selection"]["test_f1_score"] < 1
+    assert str(events["production"]["version"]) == production
