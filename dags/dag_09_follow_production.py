@@ -6,7 +6,7 @@ import phases
 from airflow.sdk import dag, task
 
 
-@task
+@task(retries=0)
 def wait_for_api() -> dict[str, Any]:
     """Ask the API for its version until it is the one in production."""
     from readmission import tasks

@@ -4,11 +4,13 @@ Every task is one call into ``readmission.tasks``, imported when it runs: parsin
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, Param, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 DATA = Asset("readmission_data", "readmission://pipeline/data")
 ASSIGNMENT = Asset("readmission_assignment", "readmission://pipeline/assignment")
@@ -38,7 +40,8 @@ RUN_PARAMS = {
         None,
         type=["null", "string"],
         title="Data source",
-        description="A path, URL, gdrive://FILE_ID, s3://bucket/key or synthetic:ROWS; empty: the setting, else UCI",
+        description="A path, URL, gdrive://FILE_ID, s3://bucket/key or synthetic:ROWS; empty: the setting, else UCI."
+        " Airflow keeps and shows what stands here: no password",
     ),
     "batches": Param(
         None, type=["null", "integer"], minimum=1, title="Batches", description="Wins over rows per batch"
@@ -74,15 +77,31 @@ def execution() -> str:
     if params["execution"]:
         return str(params["execution"])
     events = [event for found in (context.get("triggering_asset_events") or {}).values() for event in found]
-    return str(events[-1].extra["execution"]) if events else tasks.latest_execution()
+    names = [event.extra.get("execution") for event in sorted(events, key=lambda event: event.timestamp)]
+    # Without an event, or with one that was made by hand: the same for every task of this run, whenever it runs.
+    return next((str(name) for name in reversed(names) if name), None) or tasks.latest_execution(
+        context["dag_run"].run_after
+    )
+
+
+@contextmanager
+def mistakes() -> Iterator[None]:
+    """What a user did wrong is wrong the next time too: such a task is not tried again."""
+    from readmission.errors import BadInputError
+
+    try:
+        yield
+    except BadInputError as error:
+        raise AirflowFailException(str(error)) from None
 
 
 def step(work: Callable[[Any, str], Any]) -> Any:
     """Do one step of the execution, and tell whoever waits for the task's assets what came out."""
     from readmission import tasks
 
-    name = execution()
-    answer = work(tasks, name)
+    with mistakes():
+        name = execution()
+        answer = work(tasks, name)
     context: Any = get_current_context()
     for asset in context["task"].outlets:
         context["outlet_events"][asset].extra = {"execution": name, **answer}
@@ -132,7 +151,8 @@ def generate_training_configs() -> list[dict[str, Any]]:
     """List the cumulative sets that were stored, the largest first."""
     from readmission import tasks
 
-    configs = tasks.plan_training(execution())
+    with mistakes():
+        configs = tasks.plan_training(execution())
     print("Generating Training Configurations")
     print(f"Number of cumulative datasets: {len(configs)}")
     for config in reversed(configs):
@@ -140,7 +160,7 @@ def generate_training_configs() -> list[dict[str, Any]]:
     return configs
 
 
-@task(map_index_template="{{ view }}", **TRAINING)
+@task(map_index_template="{{ view }}", doc_md="Four models of one cumulative set, one after the other.", **TRAINING)
 def train_cumulative(config: dict[str, Any]) -> dict[str, Any]:
     """Four models of one cumulative set, one after the other."""
     context: Any = get_current_context()
@@ -148,7 +168,7 @@ def train_cumulative(config: dict[str, Any]) -> dict[str, Any]:
     return step(lambda tasks, name: tasks.train(name, config))
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE)
+@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
 def aggregate_results() -> dict[str, Any]:
     """Rank the models of all sets that are complete; at least one must be."""
     return step(lambda tasks, name: tasks.aggregate(name))

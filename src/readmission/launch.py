@@ -1,7 +1,9 @@
 """``make run``: start the local stack and the API, train if nothing is in production, stay in the foreground."""
 
-from collections.abc import Callable
+import socket
+import time
 from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 
 from rich.console import Console
 
@@ -16,7 +18,9 @@ from readmission.console import (
 )
 from readmission.context import Context, new_execution
 from readmission.errors import BadInputError, LockHeldError
-from readmission.local.stack import LocalStack, is_running
+from readmission.local.api_server import ApiServer
+from readmission.local.ports import LOOPBACK
+from readmission.local.stack import LocalStack, is_running, terminated_as_interrupted
 from readmission.results import Options, Publication, Selection
 from readmission.services import resolve_services
 from readmission.serving.mlflow_rest import MlflowRest
@@ -26,6 +30,7 @@ from readmission.warehouse.connection import connect
 from readmission.warehouse.swap import finish_swaps
 
 _LOOKUP_SECONDS = 30.0
+_WATCH_SECONDS = 0.5
 
 
 def launch(settings: Settings, options: Options, console: Console) -> None:
@@ -57,14 +62,16 @@ def serve_stack(settings: Settings, console: Console) -> None:
 
 
 def serve_airflow(settings: Settings, console: Console) -> None:
-    """Run Airflow until Ctrl-C, and beside it the stack and the API, unless they run already.
+    """Run Airflow until Ctrl-C or SIGTERM, and beside it the stack and the API, unless they run already.
 
     Raises:
-        BadInputError: there is no folder of DAGs.
+        BadInputError: there is no folder of DAGs, or no Airflow.
         ServiceDownError: something does not start.
     """
     from readmission.local.airflow import LocalAirflow
 
+    if find_spec("airflow") is None:
+        raise BadInputError("Apache Airflow is not installed here: `make airflow` adds it, and starts it")
     if not settings.dags_folder.is_dir():
         raise BadInputError(f"No folder {settings.dags_folder.absolute()}: set READMISSION_DAGS_FOLDER")
 
@@ -72,18 +79,27 @@ def serve_airflow(settings: Settings, console: Console) -> None:
         console.print(line, highlight=False, markup=False)
 
     with ExitStack() as running:
-        check: Callable[[], None] = _nothing
-        if not is_running(settings):
-            check = running.enter_context(LocalStack(settings, tell, api=True)).check
+        if is_running(settings):
+            running.enter_context(terminated_as_interrupted())
+            stack, beside = None, [] if answers(settings) else [ApiServer(settings)]
+        else:
+            stack, beside = running.enter_context(LocalStack(settings, tell, api=True)), []
         finish_interrupted(settings)
-        airflow = running.enter_context(LocalAirflow(settings, tell))
+        airflow = running.enter_context(LocalAirflow(settings, tell, beside))
         console.print(address_table({**addresses(settings), **airflow.addresses()}))
         console.print("Ctrl-C stops everything that was started here.")
-        airflow.wait(check)
+        with suppress(KeyboardInterrupt):
+            while True:
+                if stack is not None:
+                    stack.check()
+                airflow.check()
+                time.sleep(_WATCH_SECONDS)
 
 
-def _nothing() -> None:
-    """The stack belongs to another process, which watches it."""
+def answers(settings: Settings) -> bool:
+    """Whether something takes connections on the API's port."""
+    with socket.socket() as candidate:
+        return candidate.connect_ex((LOOPBACK, settings.api_port)) == 0
 
 
 def finish_interrupted(settings: Settings) -> None:

@@ -277,19 +277,33 @@ def train(context: Context, dataset: Dataset, plan: Plan, config: TrainingConfig
     with mlflow_errors(context.services):
         client = make_client(context.services)
         supersede_runs(client, plan.experiment_id, context.execution, config.cumulative_idx)
+    _remove_scratch_of_others(context)
     job = _job(context, dataset, plan)
-    prepared = prepare(job, config)
-    threads = context.settings.workers
+    models: list[TrainedModel] = []
     try:
-        return [fit_and_log(job, config, prepared, model_type, threads) for model_type in plan.model_types]
+        prepared = prepare(job, config)
+        require_current(context)  # while the rows were read, too
+        for model_type in plan.model_types:
+            context.report(Progress(f"{config.view} {model_type}: training", len(models), len(plan.model_types)))
+            models.append(fit_and_log(job, config, prepared, model_type, context.settings.workers))
     finally:
-        shutil.rmtree(prepared.folder, ignore_errors=True)
+        shutil.rmtree(context.scratch / config.view, ignore_errors=True)
+    return models
+
+
+def _remove_scratch_of_others(context: Context) -> None:
+    """Remove arrays of executions whose tables have gone: what was killed cannot remove its own."""
+    if context.scratch.parent.is_dir():
+        for folder in context.scratch.parent.iterdir():
+            if folder != context.scratch:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def train_all(context: Context, dataset: Dataset, plan: Plan, pool: ProcessPoolExecutor) -> list[TrainedModel]:
     """Train every type on every cumulative set, over the processes of ``grid.worker_pool``."""
     require_current(context)
-    shutil.rmtree(context.scratch.parent, ignore_errors=True)
+    _remove_scratch_of_others(context)
+    shutil.rmtree(context.scratch, ignore_errors=True)
 
     def notify(what: str, done: int, total: int) -> None:
         context.report(Progress(what, done, total))

@@ -35,7 +35,7 @@ print(
                             "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                             "owner": task.owner,
                             "trigger_rule": str(task.trigger_rule),
-                            "doc": bool(task.doc_md or task.doc) if not task.is_mapped else True,
+                            "doc": bool(task.doc_md),
                         }
                         for task in dag.tasks
                     },

@@ -21,6 +21,7 @@ print(
                     "map_index": task.map_index,
                     "state": str(task.state),
                     "name": task.rendered_map_index,
+                    "tries": task.try_number,
                 }
                 for task in instances
             ],

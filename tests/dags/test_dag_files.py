@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from airflow_home import DAGS, environment, run_script
 
+from readmission.local.airflow import TASK_SECONDS
+
 MASTER = "dag_00b_master_cumulative_pipeline"
 PHASES = {
     "phase_1_data_acquisition": ("download_diabetes_dataset", "split_train_val_test"),
@@ -101,17 +103,19 @@ def test_the_dags_of_the_phases_follow_each_other(read: dict[str, Any]) -> None:
 
 def test_a_failed_set_does_not_keep_the_others_from_being_ranked(read: dict[str, Any]) -> None:
     for dag_id in (MASTER, "dag_05b_train_cumulative_batches"):
-        assert read["dags"][dag_id]["tasks"]["aggregate_results"]["trigger_rule"] == "TriggerRule.ALL_DONE"
+        assert (
+            read["dags"][dag_id]["tasks"]["aggregate_results"]["trigger_rule"] == "TriggerRule.ALL_DONE_MIN_ONE_SUCCESS"
+        )
 
 
 def test_everything_is_explained_and_bounded(read: dict[str, Any]) -> None:
     for dag in read["dags"].values():
         assert dag["doc"]
         assert "readmission" in dag["tags"]
-        for task in dag["tasks"].values():
+        for name, task in dag["tasks"].items():
             assert task["owner"] == "readmission"
-            assert task["retries"] >= 1
-            assert 0 < task["timeout"] <= 3 * 60 * 60
+            assert task["retries"] >= 1 or name == "wait_for_api"
+            assert 0 < task["timeout"] < TASK_SECONDS
             assert task["doc"]
 
 
@@ -127,4 +131,4 @@ def test_only_the_sdk_is_imported() -> None:
     for path in Path(DAGS).glob("*.py"):
         for line in path.read_text().splitlines():
             if line.startswith(("from airflow", "import airflow")):
-                assert line.startswith("from airflow.sdk import"), f"{path}: {line}"
+                assert line.startswith(("from airflow.sdk import", "from airflow.sdk.exceptions import")), line

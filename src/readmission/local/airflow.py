@@ -7,17 +7,18 @@ each core, and each fits with one thread: sets side by side use the cores better
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
-import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
+import psutil
 
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.local.api_server import settings_environment
@@ -25,7 +26,7 @@ from readmission.local.credentials import ensure_credentials, prepare_home
 from readmission.local.ports import LOOPBACK, check_ports, settings_by_port
 from readmission.local.postgres import create_owned_database
 from readmission.local.process import Child, Program, child_environment, package_path
-from readmission.local.supervise import Report, Supervised, wait_until_ready
+from readmission.local.supervise import Report, Service, Supervised, wait_until_ready
 from readmission.settings import PREFIX, Settings
 
 USER = "airflow"
@@ -49,7 +50,6 @@ TASK_SECONDS = 3 * 60 * 60
 _NAMES = ("database", "login", "jwt", "fernet", "session")
 _PROBE_SECONDS = 5.0
 _STOP_SECONDS = 20.0
-_WATCH_SECONDS = 0.5
 
 
 def folder_of(settings: Settings) -> Path:
@@ -122,6 +122,9 @@ def airflow_environment(settings: Settings, values: dict[str, str]) -> dict[str,
         "LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "SCHEDULER__ENABLE_HEALTH_CHECK": "false",
+        # A task that waits for a free core is not lost; its first token lasts for as long.
+        "SCHEDULER__TASK_QUEUED_TIMEOUT": str(TASK_SECONDS),
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "USAGE_DATA_COLLECTION__ENABLED": "false",
     }
     tasks = settings.model_copy(update={"workers": 1})
@@ -150,8 +153,10 @@ def migrate(settings: Settings, credentials: dict[str, str], values: dict[str, s
         check=False,
     )
     if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise ServiceDownError(f"Airflow's database cannot be made: {' '.join(last)}")
+        told = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        # SQLAlchemy ends with where to read on; what happened stands before.
+        reason = next((line for line in reversed(told) if not line.startswith("(Background")), "it says nothing")
+        raise ServiceDownError(f"Airflow's database {DATABASE} cannot be made: {reason}")
 
 
 class AirflowService:
@@ -205,17 +210,26 @@ class AirflowService:
         return False
 
 
+def _descendants(pid: int) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        found = psutil.Process(pid).children(recursive=True)
+    return found
+
+
 class LocalAirflow:
     """Owns Airflow's services from ``start`` to ``stop``; a context manager. Use it in the main thread.
 
     Args:
         settings: of the platform, whose stack runs.
         report: gets one line of progress at a time.
+        beside: other services that shall run as long.
     """
 
-    def __init__(self, settings: Settings, report: Report) -> None:
+    def __init__(self, settings: Settings, report: Report, beside: Sequence[Service] = ()) -> None:
         self._settings = settings
         self._report = report
+        self._beside = beside
         self._units: list[Supervised] = []
         self._password = ""
 
@@ -236,7 +250,8 @@ class LocalAirflow:
             ServiceDownError: the port is taken, or a service does not start.
         """
         settings, values = self._settings, ensure_secrets(self._settings)
-        services = [AirflowService(settings, values, component) for component in COMPONENTS]
+        services: list[Service] = [AirflowService(settings, values, component) for component in COMPONENTS]
+        services += self._beside
         check_ports(settings_by_port(pair for service in services for pair in service.ports()))
         self._report("Airflow's database is being prepared")
         migrate(settings, ensure_credentials(settings), values)
@@ -251,22 +266,35 @@ class LocalAirflow:
             undo.pop_all()
 
     def stop(self) -> None:
-        """Stop what runs; tasks under way are given up, and done again by the next start."""
+        """Stop what runs; tasks under way are given up, and tried again a minute after the next start."""
         running = [unit.child for unit in self._units if unit.child is not None]
-        for child in running:
-            child.ask_to_stop()
-        for child in running:
-            child.stop(_STOP_SECONDS)
-        self._units = []
+        old = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            # Each task leads a group of its own, so that what ends its service does not reach it.
+            tasks = [task for child in running for task in _descendants(child.pid)]
+            for child in running:
+                child.ask_to_stop()
+            for task in tasks:
+                with suppress(psutil.Error):
+                    task.terminate()
+            for child in running:
+                child.stop(_STOP_SECONDS)
+            for task in tasks:
+                with suppress(psutil.Error):
+                    task.kill()
+            self._units = []
+        finally:
+            for number, handler in old:
+                signal.signal(number, handler)
 
-    def wait(self, also: Callable[[], None]) -> None:
-        """Keep the services running until Ctrl-C; ``also`` is called with every look at them."""
-        with suppress(KeyboardInterrupt):
-            while True:
-                also()
-                for unit in self._units:
-                    unit.restart_if_ended()
-                time.sleep(_WATCH_SECONDS)
+    def check(self) -> None:
+        """Start services again that ended on their own.
+
+        Raises:
+            ServiceDownError: one has ended too often or does not start again.
+        """
+        for unit in self._units:
+            unit.restart_if_ended()
 
     @property
     def pids(self) -> list[int]:

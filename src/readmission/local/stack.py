@@ -2,8 +2,8 @@
 
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -141,6 +141,16 @@ class LocalStack:
             child.ask_to_stop()
         for child in running:
             child.stop(_STOP_SECONDS)
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Within it SIGTERM is as Ctrl-C; a stack of one's own brings that along."""
+    old = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def is_running(settings: Settings) -> bool:

@@ -64,14 +64,14 @@ def fail_runs(client: MlflowClient, experiment: str, execution: str) -> int:
 
 def supersede_runs(client: MlflowClient, experiment_id: str, execution: str, cumulative_idx: int) -> int:
     """Mark what an earlier try left of a set that is trained again, and end what it left running; answer how many."""
-    query = (
-        f"tags.`{EXECUTION_TAG}` = '{execution}' AND tags.role = 'model'"
-        f" AND attributes.run_name LIKE '{_run_name(cumulative_idx, '%')}'"
-    )
-    _end_runs(client, experiment_id, f"attributes.status = 'RUNNING' AND {query}", RunStatus.KILLED)
-    runs = client.search_runs([experiment_id], query)
+    query = f"tags.`{EXECUTION_TAG}` = '{execution}' AND tags.role = 'model'"
+    start = _run_name(cumulative_idx, "")
+    # Compared here: to MLflow's LIKE an underscore is any character, so that set 1 would be 10 to 19 too.
+    runs = [run for run in client.search_runs([experiment_id], query) if run.info.run_name.startswith(start)]
     for run in runs:
         client.set_tag(run.info.run_id, SUPERSEDED_TAG, "true")
+        if run.info.status == RunStatus.to_string(RunStatus.RUNNING):
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
     return len(runs)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
@@ -86,13 +87,14 @@ def begin_execution(connection: Connection[TupleRow], execution: str, options: d
     )
 
 
-def latest_execution(connection: Connection[TupleRow]) -> str:
-    """Name the execution that began last.
+def latest_execution(connection: Connection[TupleRow], before: datetime | None = None) -> str:
+    """Name the execution that began last, or last before a moment.
 
     Raises:
         BadInputError: there is none.
     """
-    row = connection.execute("SELECT execution FROM executions ORDER BY started_at DESC LIMIT 1").fetchone()
+    query = "SELECT execution FROM executions WHERE started_at <= coalesce(%s, now()) ORDER BY started_at DESC LIMIT 1"
+    row = connection.execute(query, [before]).fetchone()
     if not row:
         raise BadInputError("No execution yet: begin with `readmission pipeline download`")
     return str(row[0])
@@ -113,6 +115,12 @@ def save_result(connection: Connection[TupleRow], execution: str, stage: str, re
         " DO UPDATE SET result = EXCLUDED.result, finished_at = now()",
         [execution, stage, Jsonb(result)],
     )
+
+
+def forget_results(connection: Connection[TupleRow], execution: str, stages: str) -> None:
+    """Forget results of stages whose names this regular expression matches, before they are made anew."""
+    query = "DELETE FROM stage_results WHERE execution = %s AND stage ~ %s"
+    connection.execute(query, [execution, stages])
 
 
 def load_result(connection: Connection[TupleRow], execution: str, stage: str) -> dict[str, Any]:
