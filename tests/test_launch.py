@@ -9,8 +9,8 @@ from rich.console import Console
 
 from answering import answering
 from command_line import closed_port
-from readmission.errors import ServiceDownError
-from readmission.launch import finish_interrupted, has_production, show_results
+from readmission.errors import BadInputError, ServiceDownError
+from readmission.launch import finish_interrupted, has_production, serve_airflow, show_results
 from readmission.registry.client import make_client
 from readmission.registry.versions import create_version
 from readmission.services import resolve_services
@@ -100,3 +100,15 @@ def test_a_start_leaves_a_run_that_is_under_way_alone(new_platform: Callable[...
     finish_interrupted(settings)
     with connect(services.platform_url) as connection:
         assert connection.execute("SELECT count(*) FROM swaps").fetchone() == (0,)
+
+
+def test_airflow_is_asked_for_before_anything_starts(
+    new_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = new_settings(tmp_path / "home", dags_folder=tmp_path / "none")
+    with pytest.raises(BadInputError, match="READMISSION_DAGS_FOLDER"):
+        serve_airflow(settings, Console())
+    monkeypatch.setattr("readmission.launch.find_spec", lambda name: None)
+    with pytest.raises(BadInputError, match="make airflow"):
+        serve_airflow(settings, Console())
+    assert not settings.home.exists()

@@ -86,10 +86,13 @@ def cluster(
     def start(name: str, *command: str) -> None:
         own = folder / name
         (own / "tmp").mkdir(parents=True)
+        environment = celery_environment(variables, port, redis, own)
+        if name.startswith("worker"):
+            del environment["AIRFLOW__API_AUTH__JWT_SECRET"]  # they get tokens, and shall sign none
         with (own / "output.log").open("wb") as log:
             made.processes[name] = subprocess.Popen(
                 command,
-                env=celery_environment(variables, port, redis, own),
+                env=environment,
                 cwd=own,
                 stdout=log,
                 stderr=subprocess.STDOUT,
