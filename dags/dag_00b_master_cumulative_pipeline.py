@@ -7,12 +7,9 @@ from whole import whole_pipeline
 
 @dag(
     schedule=None,
-    catchup=False,
-    max_active_runs=1,
-    default_args=phases.ARGUMENTS,
     params=phases.RUN_PARAMS,
-    tags=phases.TAGS,
     doc_md=__doc__,
+    **phases.COMMON,
 )
 def dag_00b_master_cumulative_pipeline() -> None:
     whole_pipeline()

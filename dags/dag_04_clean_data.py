@@ -6,12 +6,9 @@ from airflow.sdk import dag
 
 @dag(
     schedule=[phases.BATCHES],
-    catchup=False,
-    max_active_runs=1,
-    default_args=phases.ARGUMENTS,
     params=phases.EXECUTION_PARAM,
-    tags=phases.TAGS,
     doc_md=__doc__,
+    **phases.COMMON,
 )
 def dag_04_clean_data() -> None:
     phases.clean_data.override(outlets=[phases.CLEAN])()

@@ -6,12 +6,9 @@ from airflow.sdk import chain, dag
 
 @dag(
     schedule=[phases.CLEAN],
-    catchup=False,
-    max_active_runs=1,
-    default_args=phases.ARGUMENTS,
     params=phases.EXECUTION_PARAM,
-    tags=phases.TAGS,
     doc_md=__doc__,
+    **phases.COMMON,
 )
 def dag_05b_train_cumulative_batches() -> None:
     trained = phases.train_cumulative.expand(config=phases.generate_training_configs())

@@ -6,12 +6,9 @@ from airflow.sdk import chain, dag
 
 @dag(
     schedule=[phases.MODELS],
-    catchup=False,
-    max_active_runs=1,
-    default_args=phases.ARGUMENTS,
     params=phases.EXECUTION_PARAM,
-    tags=phases.TAGS,
     doc_md=__doc__,
+    **phases.COMMON,
 )
 def dag_06b_select_best_cumulative_model() -> None:
     evaluated = phases.evaluate_on_full_validation.override(outlets=[phases.SELECTION])()

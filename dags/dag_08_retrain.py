@@ -7,12 +7,9 @@ from whole import whole_pipeline
 
 @dag(
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 3 * * 0", timezone="UTC"), assets=[phases.DRIFT]),
-    catchup=False,
-    max_active_runs=1,
-    default_args=phases.ARGUMENTS,
     params=phases.RUN_PARAMS,
-    tags=phases.TAGS,
     doc_md=__doc__,
+    **phases.COMMON,
 )
 def dag_08_retrain() -> None:
     whole_pipeline()

@@ -16,10 +16,8 @@ def wait_for_api() -> dict[str, Any]:
 
 @dag(
     schedule=[phases.PRODUCTION],
-    catchup=False,
-    default_args=phases.ARGUMENTS,
-    tags=phases.TAGS,
     doc_md=__doc__,
+    **phases.COMMON,
 )
 def dag_09_follow_production() -> None:
     wait_for_api()

@@ -27,7 +27,14 @@ ARGUMENTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=10),
     "execution_timeout": timedelta(hours=2),
 }
-TAGS = ["readmission"]
+COMMON: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": ARGUMENTS,
+    "tags": ["readmission"],
+}
+"""What all DAGs have in common."""
+
 _POD_TEMPLATE = os.environ.get("READMISSION_TRAINING_POD_TEMPLATE")
 TRAINING: dict[str, Any] = {
     "queue": os.environ.get("READMISSION_TRAINING_QUEUE", "default"),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from typer.exceptions import TyperException
 
+from readmission.ending import comes_from_interrupt, describe
 from readmission.errors import BadInputError, ReadmissionError
 from readmission.local.ports import LOOPBACK
 from readmission.proxies import past_proxies
@@ -385,11 +386,11 @@ def main() -> None:
         sys.exit(1)
     except ImportError as error:
         # A compiled module tells of Ctrl-C while it loads as an import that failed.
-        if not _comes_from_interrupt(error):
+        if not comes_from_interrupt(error):
             raise
         _end(INTERRUPTED)
     except OSError as error:  # the last net, below the modules that know better what to do
-        print(f"readmission: {_describe(error)}", file=sys.stderr)
+        print(f"readmission: {describe(error)}", file=sys.stderr)
         sys.exit(BadInputError.exit_code)
 
 
@@ -397,14 +398,3 @@ def _end(code: int | None) -> NoReturn:
     if code == INTERRUPTED:
         print("readmission: interrupted", file=sys.stderr)
     sys.exit(code)
-
-
-def _comes_from_interrupt(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-def _describe(error: OSError) -> str:
-    reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
-    return f"{error.filename}: {reason}" if error.filename else reason
