@@ -2,10 +2,10 @@
 
 import http.client
 import json
-import re
 import sys
 import time
 
+from benchmarks.api.drain import drain, metric
 from benchmarks.api.load import compact
 from benchmarks.api.records import first_lines, first_records
 from benchmarks.api.servers import Service
@@ -16,7 +16,6 @@ from readmission.local.ports import LOOPBACK
 ROWS = 20_000
 SECONDS = 10.0
 PATH = "/predict/batch"
-_DRAIN_SECONDS = 120.0
 
 
 def batches(site: Site, api: Service) -> dict:
@@ -27,10 +26,8 @@ def batches(site: Site, api: Service) -> dict:
     for name, kind, body in (("batch", "text/csv", csv), ("batch_json", "application/json", document)):
         say(f"batches of {ROWS:,} rows as {kind}")
         figures[f"{name}_rows_per_s"] = round(_rate(api.port, kind, body))
-        stored = time.perf_counter()
-        _drain(api.port)
-        figures[f"{name}_stored_after_s"] = round(time.perf_counter() - stored, 1)
-    figures["batch_rows_dropped"] = round(_metric(api.port, "predictions_dropped_total"))
+        figures[f"{name}_stored_after_s"] = round(drain(api.port), 1)
+    figures["batch_rows_dropped"] = round(metric(api.port, "predictions_dropped_total"))
     return figures
 
 
@@ -62,22 +59,3 @@ def _check(content: bytes, kind: str) -> None:
     rows = content.count(b"\n") - 1 if kind == "text/csv" else len(json.loads(content)["predictions"])
     if rows != ROWS:
         sys.exit(f"{PATH} answers {rows} rows of {ROWS}")
-
-
-def _drain(port: int) -> None:
-    deadline = time.monotonic() + _DRAIN_SECONDS
-    while _metric(port, "prediction_spool_bytes") or _metric(port, "prediction_queue_entries"):
-        if time.monotonic() > deadline:
-            sys.exit(f"predictions of the batches are not stored after {_DRAIN_SECONDS:.0f} s")
-        time.sleep(0.2)
-
-
-def _metric(port: int, name: str) -> float:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30.0)
-    try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    finally:
-        connection.close()
-    found = re.search(rf"(?m)^{name} (\S+)$", text)
-    return float(found[1]) if found else 0.0

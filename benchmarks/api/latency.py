@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
+from benchmarks.api.drain import drain
 from benchmarks.api.load import Target
 from benchmarks.api.open_loop import Times, as_request, ask
 from benchmarks.pipeline import say
@@ -16,7 +17,11 @@ WARM_UP_SECONDS = 2.0
 
 
 def half_load(api: Target, peak: float) -> dict:
-    """Measure waiting times at half of a peak rate, from the core beside the server's."""
+    """Measure waiting times at half of a peak rate, from the core beside the server's.
+
+    What the peak left for the log is stored first; what half the peak leaves for it is stored meanwhile.
+    """
+    drain(api.service.port)
     say(f"waiting times at {peak / 2:,.0f} requests per second")
     bodies = api.bodies.read_bytes().splitlines()
     requests = [as_request(api.service.path, body) for body in bodies]
