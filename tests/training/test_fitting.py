@@ -16,6 +16,7 @@ from readmission.training.folds import FOLDS
 from readmission.training.linear import linear_terms
 from readmission.training.metrics import decide, score
 from readmission.training.model import FittedModel, predict_probabilities
+from readmission.training.prepare import count_draws
 from training_sets import SmallSet, clean, make_set
 
 NAMES = ("accuracy", "precision", "recall", "f1_score", "f1_macro", "roc_auc", "roc_auc_macro")
@@ -159,14 +160,14 @@ def test_a_model_carries_all_that_it_needs(fits: dict[str, Fit], small_set: Smal
 
 
 class Recorder:
-    """Stands for an estimator; remembers the rows that it was given."""
+    """Stands for an estimator; remembers what it was given."""
 
     def __init__(self) -> None:
         self.rows = 0
 
     def fit(self, matrix: np.ndarray, labels: np.ndarray) -> "Recorder":
         assert len(matrix) == len(labels)
-        self.rows = len(matrix)
+        self.rows, self.matrix, self.labels = len(matrix), matrix, labels
         return self
 
     def predict_proba(self, matrix: np.ndarray) -> np.ndarray:
@@ -174,25 +175,45 @@ class Recorder:
 
 
 class RecorderOfTrees(Recorder, LGBMClassifier):  # type: ignore[misc]  # LightGBM's has no types
-    """The same, of the kind that sees rows twice."""
+    """The same, of the kind that sees rows under several draws."""
+
+    subsample = 1 / 3
 
 
-def test_boosted_trees_see_every_row_under_both_draws(small_set: SmallSet) -> None:
+class RecorderOfWholeTrees(RecorderOfTrees):
+    """The same, whose trees take all rows."""
+
+    subsample = 1.0
+
+
+def test_a_boosted_tree_sees_every_row_twice_under_different_draws(small_set: SmallSet) -> None:
     n_rows = len(small_set.train.labels)
-    assert fit_rows(RecorderOfTrees(), small_set.train).rows == 2 * n_rows
+    assert fit_rows(RecorderOfTrees(), small_set.train).rows == 6 * n_rows
+    assert fit_rows(RecorderOfWholeTrees(), small_set.train).rows == 2 * n_rows
     assert fit_rows(Recorder(), small_set.train).rows == n_rows
     chosen = np.arange(n_rows) < 100
-    assert fit_rows(RecorderOfTrees(), small_set.train, chosen).rows == 200
+    assert fit_rows(RecorderOfTrees(), small_set.train, chosen).rows == 600
 
 
 def test_only_the_rates_are_drawn_again(small_set: SmallSet) -> None:
     train = small_set.train
     assert train.redrawn is not None
-    differ = (train.matrix != train.redrawn).any(axis=0)
     rates = [isinstance(feature, RateFeature) for feature in small_set.encoder.features]
-    assert any(differ)
-    assert not (differ & ~np.array(rates)).any()
+    assert any(rates)
+    chosen = np.arange(len(train.labels)) % 3 == 0
+    shown = fit_rows(RecorderOfTrees(), train, chosen)
+    first, *others = np.split(shown.matrix, 6)
+    np.testing.assert_array_equal(first, train.matrix[chosen])
+    for number, other in enumerate(others):
+        np.testing.assert_array_equal(other[:, ~np.array(rates)], first[:, ~np.array(rates)])
+        np.testing.assert_array_equal(other[:, rates], train.redrawn.rates[number][chosen])
+        assert (other[:, rates] != first[:, rates]).any()
+    np.testing.assert_array_equal(shown.labels, np.tile(train.labels[chosen], 6))
     assert small_set.validation.redrawn is None
+
+
+def test_large_sets_are_drawn_less_often() -> None:
+    assert [count_draws(rows) for rows in (1, 71_000, 100_000, 200_000, 1_000_000)] == [6, 6, 5, 2, 2]
 
 
 def test_every_row_is_answered_out_of_fold_unless_fewer_are_enough(small_set: SmallSet) -> None:

@@ -68,10 +68,22 @@ def encode_training(encoder: Encoder, clean: pa.Table, labels: Labels, folds: Fo
         float32, shape (n, features), C order.
     """
     matrix = encode_columns(encoder, clean)
-    for position, feature in enumerate(encoder.features):
-        if isinstance(feature, RateFeature):
-            matrix[:, position] = _cross_fit(feature, clean.column(feature.source), labels, folds)
+    matrix[:, rate_positions(encoder)] = draw_rates(encoder, clean, labels, folds)
     return matrix
+
+
+def rate_positions(encoder: Encoder) -> npt.NDArray[np.intp]:
+    """Positions of the rates among the features; shape (rates,)."""
+    return np.flatnonzero([isinstance(feature, RateFeature) for feature in encoder.features])
+
+
+def draw_rates(encoder: Encoder, clean: pa.Table, labels: Labels, folds: Folds) -> npt.NDArray[np.float32]:
+    """Only the rates of ``encode_training``; float32, shape (n, rates)."""
+    rates = [feature for feature in encoder.features if isinstance(feature, RateFeature)]
+    drawn = np.empty((clean.num_rows, len(rates)), np.float32)
+    for position, feature in enumerate(rates):
+        drawn[:, position] = _cross_fit(feature, clean.column(feature.source), labels, folds)
+    return drawn
 
 
 def _many_levels(encoder: Encoder) -> Iterator[str]:

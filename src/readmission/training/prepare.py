@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from readmission.features.encoder import Encoder
 from readmission.features.fit import encode_columns, fit_encoder
-from readmission.features.rates import encode_training, with_rates
+from readmission.features.rates import draw_rates, encode_training, rate_positions, with_rates
 from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR
 from readmission.services import Services
 from readmission.training.folds import draw_folds
@@ -24,8 +24,25 @@ from readmission.warehouse.connection import connect
 RATE_FOLDS = 5
 """For the rates of training rows; the more, the closer they come to those that other rows get."""
 
-RATE_SEEDS = (1, 2)
-"""Of the two draws of these folds."""
+MAX_DRAWS = 6
+"""Draws of these folds, each with rates of its own (``fitting.fit_rows``)."""
+
+MIN_DRAWS = 2
+DRAWN_ROWS = 500_000
+"""Beyond so many rows of all draws there are fewer of them: rates of large sets hardly vary with the folds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redrawn:
+    """The rates of training rows under further draws of the folds.
+
+    Attributes:
+        columns: of the matrix that hold rates, shape (rates,).
+        rates: float32, shape (further draws, n, rates).
+    """
+
+    columns: npt.NDArray[np.intp]
+    rates: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +53,13 @@ class Arrays:
         matrix: float32, shape (n, features).
         labels: position in LABELS, shape (n,).
         groups: a number for each patient, from 0, shape (n,). Keeps patients together; no estimator sees it.
-        redrawn: of training rows, the matrix again with the rates of other folds (``fitting.fit_rows``).
+        redrawn: of training rows, the rates once more, from other folds.
     """
 
     matrix: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int8]
     groups: npt.NDArray[np.int32]
-    redrawn: npt.NDArray[np.float32] | None = None
+    redrawn: Redrawn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +85,18 @@ class PreparedSet:
 
     def load(self, part: str) -> Arrays:
         """Map the arrays of ``train`` or ``validation`` into memory."""
-        redrawn = self.folder / f"{part}_redrawn.npy"
         return Arrays(
             np.load(self.folder / f"{part}_matrix.npy", mmap_mode="r"),
             np.load(self.folder / f"{part}_labels.npy"),
             np.load(self.folder / f"{part}_groups.npy"),
-            np.load(redrawn, mmap_mode="r") if redrawn.is_file() else None,
+            self._load_redrawn(part),
         )
+
+    def _load_redrawn(self, part: str) -> Redrawn | None:
+        columns = self.folder / f"{part}_rate_columns.npy"
+        if not columns.is_file():
+            return None
+        return Redrawn(np.load(columns), np.load(self.folder / f"{part}_rates.npy", mmap_mode="r"))
 
 
 def prepare_set(services: Services, view: str, folder: Path) -> PreparedSet:
@@ -103,10 +125,15 @@ def encode_set(train: pa.Table) -> tuple[Encoder, Arrays]:
     """
     labels, groups = label_codes(train), _number_patients(train)
     encoder = with_rates(fit_encoder(train), train, labels)
-    matrix, redrawn = (
-        encode_training(encoder, train, labels, draw_folds(groups, RATE_FOLDS, seed)) for seed in RATE_SEEDS
-    )
-    return encoder, Arrays(matrix, labels, groups, redrawn)
+    draws = [draw_folds(groups, RATE_FOLDS, seed) for seed in range(1, count_draws(len(labels)) + 1)]
+    matrix = encode_training(encoder, train, labels, draws[0])
+    rates = np.stack([draw_rates(encoder, train, labels, folds) for folds in draws[1:]])
+    return encoder, Arrays(matrix, labels, groups, Redrawn(rate_positions(encoder), rates))
+
+
+def count_draws(n_rows: int) -> int:
+    """How often the rates of so many training rows are drawn."""
+    return max(MIN_DRAWS, min(MAX_DRAWS, DRAWN_ROWS // max(n_rows, 1)))
 
 
 def to_arrays(encoder: Encoder, clean: pa.Table) -> Arrays:
@@ -132,7 +159,8 @@ def save_arrays(folder: Path, part: str, arrays: Arrays) -> None:
     np.save(folder / f"{part}_labels.npy", arrays.labels)
     np.save(folder / f"{part}_groups.npy", arrays.groups)
     if arrays.redrawn is not None:
-        np.save(folder / f"{part}_redrawn.npy", arrays.redrawn)
+        np.save(folder / f"{part}_rate_columns.npy", arrays.redrawn.columns)
+        np.save(folder / f"{part}_rates.npy", arrays.redrawn.rates)
 
 
 def digest(arrays: Arrays) -> str:
