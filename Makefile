@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run stack airflow doctor test check fuzz format bench-pipeline bench-quality bench-api bench-airflow lock clean
+.PHONY: help run stack airflow doctor test check fuzz format bench-pipeline bench-quality bench-choices bench-api bench-airflow lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,9 @@ bench-pipeline: $(VENV)/run.stamp ## measure the pipeline against bare fits (an 
 
 bench-quality: $(VENV)/run.stamp ## measure the models against the requested recipe (a quarter of an hour)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality
+
+bench-choices: $(VENV)/run.stamp ## show what the boosted trees were chosen by, on training rows alone (half an hour)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.choices
 
 bench-api: $(VENV)/run.stamp ## measure the API against a no-op and other servers (a quarter of an hour)
 	@$(BIN)/python -m benchmarks.api

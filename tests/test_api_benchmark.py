@@ -17,7 +17,7 @@ from benchmarks.api.load import read_rate
 from benchmarks.api.machine import need
 from benchmarks.api.open_loop import Times, as_request, ask, plan
 from benchmarks.api.pandas_model import PandasModel
-from benchmarks.api.profile import complete
+from benchmarks.api.profile import Cost, complete
 from benchmarks.api.records import diagnoses, draw_records, first_lines, first_records
 from readmission.features.record import RawValue, as_text
 from readmission.schema import LABELS, RECORD_COLUMNS
@@ -150,8 +150,11 @@ def test_waiting_times_are_told_in_milliseconds() -> None:
 
 
 def test_what_was_not_measured_by_itself_is_what_remains() -> None:
-    stages = complete({"decode": 10.0, "everything but the server": 50.0, "later: lines": 5.0}, 90.0, 12.0)
+    cost = Cost(main=90.0, others=12.0, core={"idle": 3.0, "interrupts": 20.0})
+    stages = complete({"decode": 10.0, "everything but the server": 50.0, "later: lines": 5.0}, cost)
     assert stages["the way in itself"] == 40.0
     assert stages["server, event loop, sockets"] == 40.0
     assert stages["later: all else, the database's driver above all"] == 7.0
     assert stages["a request that takes the fast lane"] == 102.0
+    assert stages["the core beside it: idle"] == 3.0
+    assert stages["from one answer to the next"] == 125.0

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.choices import AS_IT_IS, FEATURES, FIGURES, compare, judge
 from benchmarks.memory import PeakMemory
+from benchmarks.quality import Source, load
 from readmission.results import MODEL_TYPES
 
 
@@ -38,3 +41,23 @@ def test_a_process_that_is_gone_counts_nothing() -> None:
     with PeakMemory(gone.pid, every=0.01) as memory:
         pass
     assert memory.peak == 0
+
+
+@pytest.fixture(scope="module")
+def source(small_file: Path) -> Source:
+    return load(small_file)
+
+
+def test_every_other_choice_of_features_gives_another_model(source: Source) -> None:
+    names = [AS_IT_IS, *(choice.name for choice in FEATURES)]
+    losses = {name: judge(source, 1, "gradient_boosting", name)[0] for name in names}
+    assert len(set(losses.values())) == len(losses), losses
+    assert all(0.3 < loss < 2 for loss in losses.values())
+
+
+def test_choices_are_compared_on_the_same_seed() -> None:
+    usual = np.array([[0.9, 0.6, 0.5, 0.4], [0.8, 0.7, 0.6, 0.5]])
+    table = compare({AS_IT_IS: usual, "other": usual + np.array([[-0.1, 0, 0, 0], [0.2, 0, 0, 0.1]])})
+    assert [table[AS_IT_IS][figure] for figure in FIGURES] == [0.85, 0.65, 0.55, 0.45]
+    assert [table["other"][figure] for figure in FIGURES] == [0.05, 0.0, 0.0, 0.05]
+    assert (table[AS_IT_IS]["better_on"], table["other"]["better_on"]) == (0, 1)

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from benchmarks.api.drain import drain
 from benchmarks.api.load import Target, load, write_bodies
 from benchmarks.api.machine import ONE_THREAD, pinned
 from benchmarks.api.servers import Record
@@ -19,6 +22,7 @@ from readmission.settings import PREFIX
 
 WHOLE = "everything but the server"
 LATER = "later: "
+BESIDE = "the core beside it: "
 SECONDS = 5
 WARM_UP_SECONDS = 1
 
@@ -27,25 +31,55 @@ def measure(site: Site, api: Target, server: Child) -> dict:
     """Measure the stages, and the processor time of a whole request in either lane, in microseconds."""
     say("where the time of a prediction goes")
     fast, slow = _by_lane(site)
-    lane, threads = _load(site, api, server, fast)
-    stages = complete(
-        _stages(site, write_bodies(site.folder / "fast.jsonl", map(api.service.ask, fast))), lane, threads
-    )
+    cost = _load(site, api, server, fast)
+    stages = complete(_stages(site, write_bodies(site.folder / "fast.jsonl", map(api.service.ask, fast))), cost)
     if slow:
-        stages["a request that takes the slow lane"] = round(sum(_load(site, api, server, slow)), 2)
+        dear = _load(site, api, server, slow)
+        stages["a request that takes the slow lane"] = round(dear.main + dear.others, 2)
     for name, microseconds in stages.items():
         say(f"  {microseconds:7.1f} us  {name}")
     return {"profile_us": stages, "slow_lane_share": round(len(slow) / len(site.records), 4)}
 
 
-def _load(site: Site, api: Target, server: Child, records: Sequence[Record]) -> tuple[float, float]:
-    """Load the API; processor time per request of its main thread, which answers, and of all else, which stores."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Where the server's core was during one request, in microseconds.
+
+    Attributes:
+        main: the server's main thread, which answers.
+        others: its other threads and children, which store.
+        core: by what else the core did; with the two above all the time there was.
+    """
+
+    main: float
+    others: float
+    core: Mapping[str, float]
+
+
+def _load(site: Site, api: Target, server: Child, records: Sequence[Record]) -> Cost:
+    """Load the API with some records, while nothing is left to be stored from before."""
     target = Target(api.service, write_bodies(site.folder / "lane.jsonl", map(api.service.ask, records)))
     load(target, site.cores, WARM_UP_SECONDS)
-    before = _processor_seconds(server)
+    drain(api.service.port)
+    processes, core, began = _processor_seconds(server), _core_seconds(site.cores.server), time.perf_counter()
     requests = load(target, site.cores, SECONDS).per_second * SECONDS
-    main, others = (1e6 * (after - at) / requests for after, at in zip(_processor_seconds(server), before, strict=True))
-    return main, others
+    passed = time.perf_counter() - began
+    main, others = (
+        1e6 * (after - at) / requests for after, at in zip(_processor_seconds(server), processes, strict=True)
+    )
+    spent = {name: 1e6 * (after - core[name]) / requests for name, after in _core_seconds(site.cores.server).items()}
+    rest = 1e6 * passed / requests - main - others - sum(spent.values())
+    return Cost(main, others, {**spent, "other programs and what the clock cannot tell": rest})
+
+
+def _core_seconds(core: int) -> dict[str, float]:
+    """What a core did beside running programs."""
+    times = psutil.cpu_times(percpu=True)[core]
+    return {
+        "interrupts (packets on their way)": times.irq + times.softirq,
+        "taken by the host": times.steal,
+        "idle": times.idle + times.iowait,
+    }
 
 
 def _processor_seconds(server: Child) -> tuple[float, float]:
@@ -78,21 +112,22 @@ def _stages(site: Site, bodies: Path) -> dict[str, float]:
     return dict(json.loads(outcome.stdout.splitlines()[-1]))
 
 
-def complete(stages: dict[str, float], lane: float, threads: float) -> dict[str, float]:
+def complete(stages: dict[str, float], cost: Cost) -> dict[str, float]:
     """Add what was not measured by itself.
 
     Args:
         stages: by name; those of threads and children begin with ``later``.
-        lane: processor time of a request in the main thread.
-        threads: the same in all other threads and in children.
+        cost: of a whole request.
     """
     whole = stages.pop(WHOLE)
     parts = sum(value for name, value in stages.items() if not name.startswith(LATER))
     later = sum(value for name, value in stages.items() if name.startswith(LATER))
     added = {
         "the way in itself": whole - parts,
-        "server, event loop, sockets": lane - whole,
-        f"{LATER}all else, the database's driver above all": threads - later,
-        "a request that takes the fast lane": lane + threads,
+        "server, event loop, sockets": cost.main - whole,
+        f"{LATER}all else, the database's driver above all": cost.others - later,
+        "a request that takes the fast lane": cost.main + cost.others,
+        **{f"{BESIDE}{name}": value for name, value in cost.core.items()},
+        "from one answer to the next": cost.main + cost.others + sum(cost.core.values()),
     }
     return {**stages, **{name: round(value, 2) for name, value in added.items()}}

@@ -25,7 +25,6 @@ from readmission.schema import BY_NAME, MISSING, RECORD_COLUMNS, Kind
 FIRST_VIEWS = [rule for rule in RULES if rule not in SECOND_VIEWS]
 BY_SOURCE = {rule.source: rule for rule in FIRST_VIEWS}
 UNKNOWN_CODES = {
-    "admission_type_id": {"5", "6", "8"},
     "discharge_disposition_id": {"18", "25", "26"},
     "admission_source_id": {"9", "15", "17", "20", "21"},
 }
@@ -101,9 +100,9 @@ def test_a_question_mark_is_missing_in_every_column(rule: Rule) -> None:
 @pytest.mark.parametrize(
     "column", [column for column in RECORD_COLUMNS if column.levels], ids=lambda column: column.name
 )
-def test_known_levels_stay_known_unless_they_say_unknown(column: schema.Column) -> None:
+def test_known_levels_stay_known_but_for_a_gender_that_says_unknown(column: schema.Column) -> None:
     missing = {level for level in column.levels if BY_SOURCE[column.name].clean(level) is None}
-    assert missing == UNKNOWN_CODES.get(column.name, {"Unknown/Invalid"} if column.name == "gender" else set())
+    assert missing == ({"Unknown/Invalid"} if column.name == "gender" else set())
 
 
 @pytest.mark.parametrize("name", ["max_glu_serum", "A1Cresult"])
