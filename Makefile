@@ -50,7 +50,7 @@ bench-pipeline: $(VENV)/run.stamp ## measure the pipeline against bare fits (an 
 bench-quality: $(VENV)/run.stamp ## measure the models against the requested recipe (a quarter of an hour)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality
 
-bench-choices: $(VENV)/run.stamp ## show what the boosted trees were chosen by, on training rows alone (half an hour)
+bench-choices: $(VENV)/run.stamp ## show what the boosted trees were chosen by, on training rows alone (a quarter of an hour)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.choices
 
 bench-api: $(VENV)/run.stamp ## measure the API against a no-op and other servers (a quarter of an hour)
