@@ -10,7 +10,8 @@ from rich.console import Console
 from answering import answering
 from command_line import closed_port
 from readmission.errors import BadInputError, ServiceDownError
-from readmission.launch import finish_interrupted, has_production, serve_airflow, show_results
+from readmission.launch import finish_interrupted, has_production, serve_airflow, show_results, wait_for_the_end
+from readmission.local.stack import LocalStack
 from readmission.registry.client import make_client
 from readmission.registry.versions import create_version
 from readmission.services import resolve_services
@@ -112,3 +113,20 @@ def test_airflow_is_asked_for_before_anything_starts(
     with pytest.raises(BadInputError, match="make airflow"):
         serve_airflow(settings, Console())
     assert not settings.home.exists()
+
+
+class Impatient(io.StringIO):
+    """Someone who presses Ctrl-C at the very moment it is offered."""
+
+    def write(self, shown: str) -> int:
+        super().write(shown)
+        if "Ctrl-C" in shown:
+            raise KeyboardInterrupt
+        return len(shown)
+
+
+def test_ctrl_c_is_taken_from_the_moment_it_is_offered(tmp_path: Path) -> None:
+    stack = LocalStack(Settings(home=tmp_path / "home"))
+    shown = Impatient()
+    wait_for_the_end(stack, Console(file=shown))
+    assert "Ctrl-C stops everything." in shown.getvalue()

@@ -48,8 +48,7 @@ def launch(settings: Settings, options: Options, console: Console) -> None:
             _train(settings, options, console)
         show_results(settings, console)
         console.print(address_table(addresses(settings)))
-        console.print("Ctrl-C stops everything.")
-        stack.wait()
+        wait_for_the_end(stack, console)
 
 
 def serve_stack(settings: Settings, console: Console) -> None:
@@ -57,6 +56,12 @@ def serve_stack(settings: Settings, console: Console) -> None:
     with LocalStack(settings, lambda line: console.print(line, highlight=False, markup=False)) as stack:
         finish_interrupted(settings)
         console.print(address_table({name: url for name, url in addresses(settings).items() if "API" not in name}))
+        wait_for_the_end(stack, console)
+
+
+def wait_for_the_end(stack: LocalStack, console: Console) -> None:
+    """Offer Ctrl-C, and wait for it; a stop is in order from the offer on."""
+    with suppress(KeyboardInterrupt):
         console.print("Ctrl-C stops everything.")
         stack.wait()
 
@@ -87,8 +92,8 @@ def serve_airflow(settings: Settings, console: Console) -> None:
         finish_interrupted(settings)
         airflow = running.enter_context(LocalAirflow(settings, tell, beside))
         console.print(address_table({**addresses(settings), **airflow.addresses()}))
-        console.print("Ctrl-C stops everything that was started here.")
         with suppress(KeyboardInterrupt):
+            console.print("Ctrl-C stops everything that was started here.")
             while True:
                 if stack is not None:
                     stack.check()
