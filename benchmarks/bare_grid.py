@@ -21,18 +21,18 @@ from sklearn.ensemble import GradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from readmission.dataset.csvfile import open_batches
-from readmission.dataset.keys import read_keys
 from readmission.dataset.parts import PARTS, Part
+from readmission.dataset.row_keys import read_keys
 from readmission.dataset.split import UNASSIGNED, assign_parts, cut_batches, gather
+from readmission.evaluation.metrics import score
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
 from readmission.results import MODEL_TYPES, Aim
 from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR
-from readmission.training.decision import fit_decision
+from readmission.training.decision_rule import fit_decision
 from readmission.training.estimators import RELATIVE_COST, SEED, make_estimator
 from readmission.training.fitting import fit_rows, measure, predict_out_of_fold
-from readmission.training.metrics import score
-from readmission.training.prepare import Arrays, encode_set, to_arrays
+from readmission.training.preparation import Arrays, encode_set, to_arrays
 
 Set = tuple[Encoder, Arrays, Arrays]
 

@@ -23,18 +23,18 @@ import pyarrow as pa
 from benchmarks.pipeline import say
 from benchmarks.quality import Source, load
 from benchmarks.source import real_file
+from readmission.evaluation.metrics import score
 from readmission.features.comorbidity import CONDITIONS
 from readmission.features.encoder import Encoder, RateFeature
 from readmission.features.fit import encode_columns
 from readmission.features.rules import DERIVED
 from readmission.results import Aim
-from readmission.training.decision import fit_decision
+from readmission.training.decision_rule import fit_decision
 from readmission.training.estimators import make_estimator
 from readmission.training.fitting import fit_rows
 from readmission.training.folds import draw_folds
-from readmission.training.metrics import score
 from readmission.training.model import predict_probabilities
-from readmission.training.prepare import Arrays, encode_set
+from readmission.training.preparation import Arrays, encode_set
 
 SEEDS = (1, 2, 3)
 """Assignments whose held-out rows were once looked at while features and parameters were compared."""

@@ -14,7 +14,7 @@ from readmission.results import Aim
 from readmission.services import resolve_services
 from readmission.settings import load_settings
 from readmission.training.fitting import fit
-from readmission.training.prepare import prepare_set
+from readmission.training.preparation import prepare_set
 from readmission.warehouse.clean import cumulative_views
 from readmission.warehouse.connection import connect
 

@@ -22,12 +22,12 @@ import psutil
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.memory import PeakMemory
-from readmission import pipeline
 from readmission.context import Context
 from readmission.dataset.acquire import acquire, open_dataset
-from readmission.dataset.model import Dataset, silent
+from readmission.dataset.source_file import Dataset, silent
 from readmission.local.postgres import binary
 from readmission.local.stack import LocalStack
+from readmission.orchestration import stages as pipeline
 from readmission.results import Options
 from readmission.schema import COLUMN_NAMES
 from readmission.services import Services, resolve_services

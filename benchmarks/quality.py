@@ -25,23 +25,23 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 from benchmarks.source import real_file
-from readmission.bundle import Decision
 from readmission.dataset.csvfile import open_batches
-from readmission.dataset.keys import read_keys
 from readmission.dataset.parts import PARTS
+from readmission.dataset.row_keys import read_keys
 from readmission.dataset.split import UNASSIGNED, assign_parts, gather
+from readmission.evaluation.metrics import decide, score
+from readmission.evaluation.resampling import draw_weights
+from readmission.evaluation.weighted import FIGURES, WeightedScores
 from readmission.features.columns import clean_columns
 from readmission.features.fit import encode_columns
+from readmission.model_bundle.files import Decision
 from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
 from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR, RECORD_COLUMNS
-from readmission.training.decision import fit_decision
+from readmission.training.decision_rule import fit_decision
 from readmission.training.estimators import SEED, make_estimator
 from readmission.training.fitting import fit_rows, predict_out_of_fold
-from readmission.training.metrics import decide, score
 from readmission.training.model import predict_probabilities
-from readmission.training.prepare import encode_set
-from readmission.training.resampling import draw_weights
-from readmission.training.weighted import FIGURES, WeightedScores
+from readmission.training.preparation import encode_set
 
 SEEDS = (1, 2, 3, 4, 5)
 Seeds = tuple[int, ...]

@@ -9,7 +9,7 @@ from airflow.sdk import dag, task
 @task(retries=0)
 def wait_for_api() -> dict[str, Any]:
     """Ask the API for its version until it is the one in production."""
-    from readmission import tasks
+    from readmission.orchestration import tasks
 
     return tasks.follow()
 

@@ -1,6 +1,7 @@
 """What the DAGs share: their tasks, assets, the forms of the trigger dialog, and which execution a run belongs to.
 
-Every task is one call into ``readmission.tasks``, imported when it runs: parsing these files loads nothing but Airflow.
+Every task is one call into ``readmission.orchestration.tasks``, imported when it runs: parsing these files loads
+nothing but Airflow.
 """
 
 import os
@@ -75,7 +76,7 @@ EXECUTION_PARAM = {
 
 def execution() -> str:
     """Name the execution that this run works on."""
-    from readmission import tasks
+    from readmission.orchestration import tasks
 
     context: Any = get_current_context()
     params = context["params"]
@@ -104,7 +105,7 @@ def mistakes() -> Iterator[None]:
 
 def step(work: Callable[[Any, str], Any]) -> Any:
     """Do one step of the execution, and tell whoever waits for the task's assets what came out."""
-    from readmission import tasks
+    from readmission.orchestration import tasks
 
     with mistakes():
         name = execution()
@@ -156,7 +157,7 @@ def clean_data() -> dict[str, Any]:
 @task
 def generate_training_configs() -> list[dict[str, Any]]:
     """List the cumulative sets that were stored, the largest first."""
-    from readmission import tasks
+    from readmission.orchestration import tasks
 
     with mistakes():
         configs = tasks.plan_training(execution())

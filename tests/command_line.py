@@ -22,7 +22,8 @@ import pytest
 from psycopg import sql
 
 import readmission
-from readmission import cli, proxies
+from readmission.cli import main as cli
+from readmission.local import proxies
 from readmission.local.api_server import settings_environment
 from readmission.services import Services, resolve_services
 from readmission.settings import PREFIX, Settings

@@ -11,7 +11,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from command_line import CommandLine, Outcome
-from readmission.dataset.synthetic import write_synthetic
+from readmission.dataset.synthetic.records import write_synthetic
 from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
 from readmission.services import Services, local_credentials
 from readmission.settings import Settings

@@ -19,9 +19,9 @@ from benchmarks.api.open_loop import Times, as_request, ask, plan
 from benchmarks.api.pandas_model import PandasModel
 from benchmarks.api.profile import Cost, complete
 from benchmarks.api.records import diagnoses, draw_records, first_lines, first_records
+from readmission.evaluation.metrics import decide
 from readmission.features.record import RawValue, as_text
 from readmission.schema import LABELS, RECORD_COLUMNS
-from readmission.training.metrics import decide
 
 if TYPE_CHECKING:
     from readmission.training.fitting import Fit

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from command_line import SOURCE
-from readmission import cli
+from readmission.cli import main as cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]

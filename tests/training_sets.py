@@ -9,7 +9,7 @@ import pyarrow as pa
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
 from readmission.schema import COLUMN_NAMES, LABEL_COLUMN, PATIENT_NBR
-from readmission.training.prepare import Arrays, PreparedSet, encode_set, save_arrays, to_arrays
+from readmission.training.preparation import Arrays, PreparedSet, encode_set, save_arrays, to_arrays
 
 
 def read_raw(path: Path, rows: slice = slice(None)) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from readmission import bundle
+from readmission.model_bundle import files as bundle
 
 CHUNKS = (1_024, 4_096, 16_384, 1 << 30)
 ROUNDS = 3

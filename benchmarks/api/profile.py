@@ -17,7 +17,7 @@ from benchmarks.api.servers import Record
 from benchmarks.api.site import Site
 from benchmarks.pipeline import say
 from readmission.local.process import Child, child_environment
-from readmission.serving.scorer import load_scorer
+from readmission.serving.inference.scorer import load_scorer
 from readmission.settings import PREFIX
 
 WHOLE = "everything but the server"

@@ -14,11 +14,11 @@ from benchmarks.api.machine import ONE_THREAD, pinned
 from benchmarks.api.records import first_lines
 from benchmarks.api.site import Site
 from benchmarks.pipeline import say
-from readmission import bundle
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
 from readmission.features.fit import encode_columns
 from readmission.local.process import child_environment
+from readmission.model_bundle import files as bundle
 from readmission.schema import COLUMN_NAMES
 from readmission.settings import PREFIX
 

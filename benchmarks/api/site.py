@@ -17,7 +17,7 @@ from benchmarks.api.records import diagnoses, draw_records
 from benchmarks.api.servers import Record, Service
 from benchmarks.pipeline import PORTS, free_ports, say
 from readmission.dataset.acquire import acquire, open_dataset
-from readmission.dataset.model import silent
+from readmission.dataset.source_file import silent
 from readmission.local.api_server import settings_environment
 from readmission.local.ports import LOOPBACK
 from readmission.local.process import child_environment

@@ -21,17 +21,19 @@ import msgspec
 
 from benchmarks.api.load import CONNECTIONS
 from readmission.features.row import stack
-from readmission.serving import access_log, fast_lane, prediction_store
-from readmission.serving.admission import make_gate
-from readmission.serving.answers import prediction_json
-from readmission.serving.data_plane import DataPlane
-from readmission.serving.entries import PredictionEntry
-from readmission.serving.ids import prediction_id
-from readmission.serving.observer import Observer
-from readmission.serving.prediction_log import PredictionLog
-from readmission.serving.scorer import load_scorer
-from readmission.serving.telemetry import Telemetry
-from readmission.serving.visit import PREDICT_PATH, read_visit
+from readmission.serving.http import access_log
+from readmission.serving.http import fast_path as fast_lane
+from readmission.serving.http.encoding import prediction_json
+from readmission.serving.http.limits import make_gate
+from readmission.serving.http.request_headers import PREDICT_PATH, read_visit
+from readmission.serving.http.request_metrics import Observer
+from readmission.serving.inference.data_plane import DataPlane
+from readmission.serving.inference.scorer import load_scorer
+from readmission.serving.prediction_log import sql as prediction_store
+from readmission.serving.prediction_log.log import PredictionLog
+from readmission.serving.prediction_log.records import PredictionEntry
+from readmission.serving.telemetry.ids import prediction_id
+from readmission.serving.telemetry.metrics import Telemetry
 from readmission.settings import Settings
 
 ROUNDS = 5

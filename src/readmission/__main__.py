@@ -8,7 +8,7 @@ def run() -> None:
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:  # not where it is ignored, as under nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from readmission.cli import main
+    from readmission.cli.main import main
 
     signal.signal(signal.SIGINT, handler)
     main()

@@ -30,41 +30,35 @@ class Interval(_Result):
 
 
 class Aim(_Result):
-    """What the decision rule is for.
+    """What the decision rule is for. The descriptions are the help of the command line."""
 
-    Attributes:
-        objective: what it maximises.
-        alert_rate: share of encounters to be answered ``<30``; for the objective ``lt30_recall`` alone.
-    """
-
-    objective: Objective = "weighted_f1"
-    alert_rate: float = Field(0.1, gt=0, lt=1)
+    objective: Objective = Field(
+        "weighted_f1", description="What the class is chosen for: weighted_f1 (default), macro_f1 or lt30_recall."
+    )
+    alert_rate: float = Field(
+        0.1, gt=0, lt=1, description="With --objective lt30_recall: share of stays to be answered <30. Default: 0.1."
+    )
 
 
 class Options(_Result):
-    """What the user chose for a run.
+    """What the user chose for a run. The descriptions are the help of the command line."""
 
-    Attributes:
-        data: the data source; None: the setting, else the UCI archive.
-        batch_size: rows per training batch; ``batches`` wins over it.
-        batches: number of training batches.
-        split: what stays in one part: a patient with all encounters, or an encounter.
-        seed: draws a fresh assignment for an experiment; None: known patients keep their part.
-        models: types to train; empty: the four.
-        challengers: types to train beside them.
-        aim: of the decision rule.
-        exclude_expired: leave out encounters that ended in death or hospice: who died cannot return.
-    """
-
-    data: str | None = None
-    batch_size: PositiveInt = 15_000
-    batches: PositiveInt | None = None
-    split: Literal["patient", "encounter"] = "patient"
-    seed: int | None = Field(None, ge=0)
-    models: tuple[RequestedType, ...] = ()
-    challengers: tuple[Challenger, ...] = ()
+    data: str | None = Field(
+        None,
+        description="A path, URL, gdrive://ID, s3://bucket/key or synthetic:ROWS. Default: READMISSION_DATA, else UCI.",
+    )
+    batch_size: PositiveInt = Field(15_000, description="Rows per training batch. Default: 15000.")
+    batches: PositiveInt | None = Field(None, description="Number of training batches, instead of their size.")
+    split: Literal["patient", "encounter"] = Field(
+        "patient", description="What stays in one part: a patient with all encounters (default), or an encounter."
+    )
+    seed: int | None = Field(
+        None, ge=0, description="Draw a fresh split, for an experiment. Default: patients keep theirs (42)."
+    )
+    models: tuple[RequestedType, ...] = Field((), description="Model types, separated by commas. Default: all four.")
+    challengers: tuple[Challenger, ...] = Field((), description="Types to train beside them: tuned_boosting.")
     aim: Aim = Aim()
-    exclude_expired: bool = False
+    exclude_expired: bool = Field(False, description="Leave out stays that ended in death or hospice.")
 
     @property
     def model_types(self) -> tuple[str, ...]:

@@ -19,11 +19,11 @@ from benchmarks.airflow_rest import AirflowRest, log_in
 from command_line import look
 from readmission.dataset.objects import ObjectStore
 from readmission.local.airflow import USER, ensure_secrets
+from readmission.orchestration.tasks import execution_name
 from readmission.registry.tracking import SUPERSEDED_TAG
 from readmission.results import MODEL_TYPES
 from readmission.services import resolve_services
 from readmission.settings import Settings
-from readmission.tasks import execution_name
 
 MASTER = "dag_00b_master_cumulative_pipeline"
 BATCHES = 5

@@ -12,8 +12,8 @@ from airflow_home import DAGS, run_script, runs_of
 from mlflow import MlflowClient
 
 from command_line import look, mlflow_may_warn
-from readmission import tasks
 from readmission.errors import BadInputError, ReadmissionError
+from readmission.orchestration import tasks
 from readmission.registry.tracking import EXECUTION_TAG, SUPERSEDED_TAG, supersede_runs
 from readmission.results import MODEL_TYPES
 from readmission.services import Services, resolve_services

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from readmission.dataset.acquire import acquire
-from readmission.dataset.model import Dataset, silent
 from readmission.dataset.objects import ObjectStore
+from readmission.dataset.source_file import Dataset, silent
 from readmission.errors import BadInputError, ReadmissionError
 from readmission.schema import COLUMNS
 from readmission.services import Services

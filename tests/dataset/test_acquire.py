@@ -10,8 +10,8 @@ from readmission.dataset import acquire as acquire_module
 from readmission.dataset import sources
 from readmission.dataset.acquire import acquire, open_dataset
 from readmission.dataset.cache import Cache
-from readmission.dataset.model import Dataset
 from readmission.dataset.objects import ObjectStore
+from readmission.dataset.source_file import Dataset
 from readmission.errors import BadInputError
 from readmission.services import Services
 from readmission.settings import Settings

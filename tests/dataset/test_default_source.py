@@ -6,7 +6,7 @@ from obtaining import Site, assert_obtained, cached, example_csv, get, refusal, 
 from readmission.dataset import acquire as acquire_module
 from readmission.dataset import sources
 from readmission.dataset.acquire import acquire_or_synthetic
-from readmission.dataset.model import silent
+from readmission.dataset.source_file import silent
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.schema import CSV_SHA256
 from readmission.services import Services

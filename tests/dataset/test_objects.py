@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from readmission.dataset.model import silent
 from readmission.dataset.objects import ObjectStore
+from readmission.dataset.source_file import silent
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.services import Services
 

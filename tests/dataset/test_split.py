@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from readmission.dataset.keys import read_keys
 from readmission.dataset.parts import PARTS, SHARES, Part
+from readmission.dataset.row_keys import read_keys
 from readmission.dataset.split import UNASSIGNED, Groups, assign_parts, class_shares, cut_batches, gather
 from readmission.errors import BadInputError
 from readmission.schema import LABELS

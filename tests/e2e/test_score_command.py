@@ -7,7 +7,7 @@ import pytest
 
 from command_line import CommandLine, Outcome
 from readmission.schema import LABELS
-from readmission.serving.api_keys import parse_keys
+from readmission.serving.http.auth import parse_keys
 from readmission.settings import Settings
 
 

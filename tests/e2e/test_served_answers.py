@@ -20,10 +20,10 @@ import pytest
 
 from api_process import api_process
 from command_line import CommandLine, mlflow_may_warn
-from readmission.bundle import PARITY_TOLERANCE
+from readmission.mlflow_rest import ALIAS
+from readmission.model_bundle.files import PARITY_TOLERANCE
 from readmission.registry.client import make_client
 from readmission.schema import BY_NAME, LABELS, MISSING, RECORD_COLUMNS
-from readmission.serving.mlflow_rest import ALIAS
 from readmission.settings import Settings
 
 NAMES = [column.name for column in RECORD_COLUMNS]

@@ -13,9 +13,9 @@ from readmission.registry.promotion import actor, finish_promotions, move_produc
 from readmission.registry.versions import create_version, production_version
 from readmission.services import Services, resolve_services
 from readmission.settings import Settings
-from readmission.warehouse import platform as platform_db
 from readmission.warehouse.connection import connect
-from readmission.warehouse.platform import Promotion
+from readmission.warehouse.metadata import store as platform_db
+from readmission.warehouse.metadata.store import Promotion
 
 Registry = tuple[Services, MlflowClient, str]
 

@@ -11,20 +11,21 @@ import pytest
 from mlflow import MlflowClient
 
 from command_line import CommandLine, Outcome, mlflow_may_warn, production
-from readmission import bundle, pipeline
 from readmission.context import Context
 from readmission.dataset.acquire import open_dataset
-from readmission.dataset.model import Dataset
-from readmission.registry.artifacts import load_model
+from readmission.dataset.source_file import Dataset
+from readmission.export.artifacts import load_model
+from readmission.model_bundle import files as bundle
+from readmission.orchestration import stages as pipeline
 from readmission.registry.client import make_client
 from readmission.registry.versions import create_version, production_version, promote
 from readmission.results import Selection
 from readmission.schema import LABELS, RECORD_COLUMNS
 from readmission.services import Services, resolve_services
-from readmission.serving.scorer import load_scorer
+from readmission.serving.inference.scorer import load_scorer
 from readmission.settings import Settings
-from readmission.warehouse import platform as platform_db
 from readmission.warehouse.connection import connect
+from readmission.warehouse.metadata import store as platform_db
 from training_sets import read_raw
 
 

@@ -17,10 +17,10 @@ from mlflow.exceptions import MlflowException
 
 from command_line import Outcome, mlflow_may_warn
 from readmission.errors import ServiceDownError
+from readmission.export.artifacts import load_model
+from readmission.export.signature import input_example, model_signature
 from readmission.features.rules import FEATURE_TYPES
-from readmission.registry.artifacts import load_model
 from readmission.registry.client import make_client, mlflow_errors
-from readmission.registry.signature import input_example, model_signature
 from readmission.registry.tracking import end_stale_runs, ensure_experiment, fail_runs, start_parent
 from readmission.results import MODEL_TYPES
 from readmission.schema import LABEL_COLUMN, LABELS, RECORD_COLUMNS
@@ -162,7 +162,7 @@ def test_a_type_that_nobody_trusts_is_not_built(folders: dict[str, Path]) -> Non
 
 
 def test_a_foreign_type_is_refused_when_it_is_stored(tmp_path: Path, fits: dict[str, Fit]) -> None:
-    from readmission.registry.artifacts import save_model
+    from readmission.export.artifacts import save_model
     from readmission.training.model import FittedModel
 
     class Foreign:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from serving_bundle import MODEL_NAME
 
-from readmission.serving.mlflow_rest import ModelVersion
+from readmission.mlflow_rest import ModelVersion
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 Answer = tuple[int, str, bytes]

@@ -13,10 +13,10 @@ import uvicorn
 from serving_bundle import MODEL_NAME
 from starlette.types import ASGIApp
 
+from readmission.mlflow_rest import ModelVersion
 from readmission.serving.app import SHELF_FOLDER
-from readmission.serving.mlflow_rest import ModelVersion
+from readmission.serving.inference.model_cache import Shelf
 from readmission.serving.server import PROTOCOL
-from readmission.serving.shelf import Shelf
 
 NOWHERE = "http://127.0.0.1:9"
 """An address where nothing listens (the discard port)."""

@@ -15,11 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from readmission import bundle
+from readmission.export.explanation import explanation
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
 from readmission.features.fit import encode_columns, fit_encoder
-from readmission.registry.explain import explanation
+from readmission.model_bundle import files as bundle
 from readmission.schema import LABELS, MISSING, RECORD_COLUMNS, Column, Kind
 
 MODEL_NAME = "diabetes_readmission_model"

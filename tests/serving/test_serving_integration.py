@@ -11,10 +11,10 @@ from test_serving_process import wait_for_version
 
 from documented import FULL_BODY
 from load import Load
-from readmission import bundle
 from readmission.errors import BadInputError
+from readmission.mlflow_rest import MlflowRest
+from readmission.model_bundle import files as bundle
 from readmission.serving.app import create_app
-from readmission.serving.mlflow_rest import MlflowRest
 from readmission.settings import Settings
 
 API = "/api/2.0/mlflow"

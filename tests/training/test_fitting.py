@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
 
+from readmission.evaluation.metrics import decide, score
 from readmission.features.encoder import RateFeature
 from readmission.features.fit import encode_columns
 from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
@@ -14,9 +15,8 @@ from readmission.schema import IDENTIFIERS, LABELS, RECORD_COLUMNS
 from readmission.training.fitting import Fit, fit, fit_rows, predict_out_of_fold
 from readmission.training.folds import FOLDS
 from readmission.training.linear import linear_terms
-from readmission.training.metrics import decide, score
 from readmission.training.model import FittedModel, predict_probabilities
-from readmission.training.prepare import count_draws
+from readmission.training.preparation import count_draws
 from training_sets import SmallSet, clean, make_set
 
 NAMES = ("accuracy", "precision", "recall", "f1_score", "f1_macro", "roc_auc", "roc_auc_macro")

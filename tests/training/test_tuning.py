@@ -6,7 +6,7 @@ import pytest
 
 from readmission.errors import BadInputError
 from readmission.training.estimators import TUNED_PARAMS, make_estimator
-from readmission.training.tuned_params import TunedParams, read_params, write_params
+from readmission.training.tuned_parameters import TunedParams, read_params, write_params
 from readmission.training.tuning import search
 from training_sets import SmallSet
 

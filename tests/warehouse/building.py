@@ -8,15 +8,15 @@ import numpy as np
 import psycopg
 from pydantic import SecretStr
 
-from readmission.dataset.keys import read_keys
+from readmission.dataset.row_keys import read_keys
 from readmission.dataset.split import cut_batches
 from readmission.services import Services
 from readmission.warehouse.builds import build_schema, start_build
 from readmission.warehouse.clean import clean_build
 from readmission.warehouse.connection import connect
-from readmission.warehouse.memory import note_parts
-from readmission.warehouse.platform import create_tables
+from readmission.warehouse.metadata.store import create_tables
 from readmission.warehouse.raw import Assignment, create_views, store_batches, store_holdout, write_assignment
+from readmission.warehouse.split_assignments import note_parts
 
 
 def fetch(url: SecretStr, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:

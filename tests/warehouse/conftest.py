@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from readmission.dataset.synthetic import write_synthetic
+from readmission.dataset.synthetic.records import write_synthetic
 from readmission.services import Services, local_credentials
 from readmission.settings import Settings
 

@@ -11,8 +11,8 @@ from readmission.errors import BadInputError, ServiceDownError
 from readmission.services import Services
 from readmission.warehouse.builds import current_execution, start_build, swap_in
 from readmission.warehouse.connection import connect
-from readmission.warehouse.memory import note_parts, remember_parts
-from readmission.warehouse.platform import create_tables
+from readmission.warehouse.metadata.store import create_tables
+from readmission.warehouse.split_assignments import note_parts, remember_parts
 from readmission.warehouse.swap import finish_swaps, swap
 
 PATIENCE = 15.0

@@ -10,10 +10,10 @@ import readmission
 from readmission.dataset.archive import extract_csv, is_zip
 from readmission.dataset.cache import Cache, file_state, hash_file
 from readmission.dataset.download import download
-from readmission.dataset.model import Dataset, Report, object_key
 from readmission.dataset.objects import ObjectStore
+from readmission.dataset.source_file import Dataset, Report, object_key
 from readmission.dataset.sources import Scheme, Source, parse_source
-from readmission.dataset.synthetic import write_synthetic
+from readmission.dataset.synthetic.records import write_synthetic
 from readmission.dataset.verify import verify
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.schema import CSV_SHA256

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from readmission.dataset.model import Report
+from readmission.dataset.source_file import Report
 from readmission.errors import BadInputError
 from readmission.schema import CSV_NAME
 

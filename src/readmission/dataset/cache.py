@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from readmission.dataset.model import Dataset
+from readmission.dataset.source_file import Dataset
 from readmission.errors import BadInputError
 
 INDEX_NAME = "index.json"

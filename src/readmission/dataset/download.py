@@ -9,7 +9,7 @@ import pooch
 import requests
 from urllib3.exceptions import NameResolutionError
 
-from readmission.dataset.model import Report
+from readmission.dataset.source_file import Report
 from readmission.errors import BadInputError, ServiceDownError
 
 CONNECT_SECONDS = 4

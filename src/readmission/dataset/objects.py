@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.exceptions import RetriesExceededError
 
-from readmission.dataset.model import Report, silent
+from readmission.dataset.source_file import Report, silent
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.services import Services
 

@@ -15,8 +15,8 @@ from readmission.errors import ReadmissionError
 from readmission.local.lock import is_locked
 from readmission.local.ports import LOOPBACK
 from readmission.local.s3 import s3_client
+from readmission.mlflow_rest import ALIAS, MlflowRest
 from readmission.services import resolve_services
-from readmission.serving.mlflow_rest import ALIAS, MlflowRest
 from readmission.settings import Settings
 
 PYTHON_FIRST, PYTHON_END = (3, 11), (3, 14)

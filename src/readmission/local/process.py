@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 import readmission
-from readmission.proxies import past_proxies
+from readmission.local.proxies import past_proxies
 
 LAUNCHER = Path(__file__).with_name("child.py")
 

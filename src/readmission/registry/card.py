@@ -11,25 +11,25 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
-from readmission import bundle
 from readmission.context import Context
-from readmission.dataset.model import Dataset
+from readmission.dataset.source_file import Dataset
 from readmission.errors import BadInputError
-from readmission.monitoring import figures
-from readmission.monitoring.card import Findings, to_html, write_card
-from readmission.monitoring.importance import Importance, permutation_importance
-from readmission.registry.artifacts import load_model
+from readmission.evaluation import figures
+from readmission.evaluation.importance import Importance, permutation_importance
+from readmission.evaluation.learning_curves import Curve, learning_curve
+from readmission.evaluation.metrics import Labels, Probabilities, decide
+from readmission.evaluation.model_card import Findings, to_html, write_card
+from readmission.export.artifacts import load_model
+from readmission.export.onnx import export_onnx
+from readmission.model_bundle import files as bundle
 from readmission.registry.client import make_client, mlflow_errors
-from readmission.registry.onnx_export import export_onnx
 from readmission.registry.tracking import ANSWERS_NAME
 from readmission.registry.versions import add_files, production_version
 from readmission.results import Plan, Publication, Selection, TrainedModel
 from readmission.services import Services
 from readmission.settings import Settings
-from readmission.training.learning import Curve, learning_curve
-from readmission.training.metrics import Labels, Probabilities, decide
 from readmission.training.model import FittedModel
-from readmission.training.prepare import Arrays, to_arrays
+from readmission.training.preparation import Arrays, to_arrays
 from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect
 

@@ -13,18 +13,18 @@ from mlflow import MlflowClient
 from psycopg import sql
 from pydantic import BaseModel, ValidationError
 
-from readmission import bundle
 from readmission.dataset.parts import PARTS, Part
 from readmission.errors import ReadmissionError
+from readmission.evaluation.metrics import Labels, decide
 from readmission.features.encoder import Encoder
 from readmission.features.fit import encode_columns
 from readmission.features.rules import FEATURE_TYPES
+from readmission.model_bundle import files as bundle
 from readmission.schema import ENCOUNTER_ID, PATIENT_NBR
 from readmission.services import Services
-from readmission.training.metrics import Labels, decide
 from readmission.warehouse.connection import connect, statement
 from readmission.warehouse.copy import read_table
-from readmission.warehouse.memory import recall_parts
+from readmission.warehouse.split_assignments import recall_parts
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 

@@ -10,18 +10,18 @@ import pyarrow.compute as pc
 from mlflow import MlflowClient
 from sklearn.metrics import classification_report, confusion_matrix
 
-from readmission.bundle import Decision
 from readmission.errors import BadInputError
-from readmission.monitoring.slices import measure_slices
-from readmission.registry.artifacts import load_model
+from readmission.evaluation.metrics import Probabilities, decide, score
+from readmission.evaluation.resampling import score_intervals
+from readmission.evaluation.slices import measure_slices
+from readmission.export.artifacts import load_model
+from readmission.model_bundle.files import Decision
 from readmission.registry.tracking import log_metrics
 from readmission.results import Expired, Interval, Selection, Slice, TrainedModel
 from readmission.schema import EXPIRED_DISCHARGES, LABELS
 from readmission.services import Services
 from readmission.settings import Settings
-from readmission.training.metrics import Probabilities, decide, score
-from readmission.training.prepare import Arrays, to_arrays
-from readmission.training.resampling import score_intervals
+from readmission.training.preparation import Arrays, to_arrays
 from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect
 

@@ -9,13 +9,10 @@ import pyarrow as pa
 from mlflow import MlflowClient
 
 from readmission.context import Context
-from readmission.dataset.model import Dataset
+from readmission.dataset.source_file import Dataset
 from readmission.errors import ReadmissionError, ServiceDownError
-from readmission.monitoring.slices import below_floor
-from readmission.registry.champion import Champion, load_champion, unseen_rows
-from readmission.results import Interval, Selection
-from readmission.settings import Settings
-from readmission.training.gate import (
+from readmission.evaluation.metrics import Probabilities, decide
+from readmission.evaluation.promotion_gate import (
     MIN_COMMON_ROWS,
     Floors,
     against_calibration,
@@ -23,9 +20,12 @@ from readmission.training.gate import (
     against_synthetic,
     f1_difference,
 )
-from readmission.training.metrics import Probabilities, decide
+from readmission.evaluation.slices import below_floor
+from readmission.registry.champion import Champion, load_champion, unseen_rows
+from readmission.results import Interval, Selection
+from readmission.settings import Settings
 from readmission.training.model import FittedModel
-from readmission.training.prepare import Arrays
+from readmission.training.preparation import Arrays
 
 
 @dataclass(frozen=True, slots=True)

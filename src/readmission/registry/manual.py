@@ -11,7 +11,7 @@ from readmission.results import Move
 from readmission.services import Services
 from readmission.settings import Settings
 from readmission.warehouse.connection import connect
-from readmission.warehouse.platform import Promotion, create_tables, version_before
+from readmission.warehouse.metadata.store import Promotion, create_tables, version_before
 
 
 def promote_by_hand(settings: Settings, services: Services, version: str, reason: str) -> Move:

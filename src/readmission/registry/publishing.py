@@ -7,27 +7,27 @@ import pandas as pd
 from mlflow import MlflowClient
 from psycopg import sql
 
-from readmission.bundle import METADATA_FILE, Metadata, SelfTest
 from readmission.context import Context
-from readmission.dataset.model import Dataset
-from readmission.registry.artifacts import Bundle, load_model, prove_parity, write_bundle
+from readmission.dataset.source_file import Dataset
+from readmission.evaluation.metrics import decide
+from readmission.export.artifacts import Bundle, load_model, prove_parity, write_bundle
+from readmission.export.explanation import explanation
+from readmission.export.onnx import export_onnx
+from readmission.export.reference import reference
+from readmission.model_bundle.files import METADATA_FILE, Metadata, SelfTest
 from readmission.registry.client import make_client
-from readmission.registry.explain import explanation
 from readmission.registry.gating import Challenger, Verdict, judge
-from readmission.registry.onnx_export import export_onnx
 from readmission.registry.promotion import actor, move_production
-from readmission.registry.reference import reference
 from readmission.registry.tracking import log_metrics
 from readmission.registry.versions import create_version, production_version
 from readmission.results import Publication, Selection
 from readmission.schema import LABELS, RECORD_COLUMNS
 from readmission.services import Services
-from readmission.training.metrics import decide
 from readmission.training.model import FittedModel
-from readmission.training.prepare import to_arrays
+from readmission.training.preparation import to_arrays
 from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect, statement
-from readmission.warehouse.platform import Promotion, log_promotion
+from readmission.warehouse.metadata.store import Promotion, log_promotion
 
 SELFTEST_ROWS = 32
 

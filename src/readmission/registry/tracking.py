@@ -24,13 +24,13 @@ from mlflow.entities import (
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
+from readmission.export.artifacts import save_model
 from readmission.features.rules import FEATURE_TYPES
-from readmission.registry.artifacts import save_model
 from readmission.results import TrainedModel, TrainingConfig
 from readmission.schema import LABEL_COLUMN
 from readmission.training.estimators import shown_params
 from readmission.training.fitting import Fit
-from readmission.training.prepare import PreparedSet
+from readmission.training.preparation import PreparedSet
 
 EXECUTION_TAG = "readmission.execution"
 SUPERSEDED_TAG = "superseded"

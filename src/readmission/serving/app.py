@@ -12,28 +12,28 @@ from starlette.types import ASGIApp
 
 from readmission import __version__
 from readmission.errors import ServiceDownError
+from readmission.mlflow_rest import MlflowRest
 from readmission.services import resolve_services
-from readmission.serving.access_log import AccessLog
-from readmission.serving.admission import make_gate
-from readmission.serving.data_plane import DataPlane
-from readmission.serving.entrance import Entrance
-from readmission.serving.errors import add_error_handlers
-from readmission.serving.fast_lane import FAST_LANE, FastLane
-from readmission.serving.mlflow_rest import MlflowRest
-from readmission.serving.model_store import ModelStore
-from readmission.serving.observer import Observer
-from readmission.serving.prediction_log import PredictionLog
-from readmission.serving.routes import BATCH_PATH, EXPLAIN_PATH, PredictionRoutes, StatusRoutes
-from readmission.serving.scorer import Scorer
-from readmission.serving.shelf import Shelf
-from readmission.serving.spool import Spool
-from readmission.serving.store_process import StoreProcess
-from readmission.serving.telemetry import Telemetry
-from readmission.serving.visit import PREDICT_PATH
+from readmission.serving.http.access_log import AccessLog
+from readmission.serving.http.fast_path import FAST_LANE, FastLane
+from readmission.serving.http.limits import make_gate
+from readmission.serving.http.middleware import Entrance
+from readmission.serving.http.problems import add_error_handlers
+from readmission.serving.http.request_headers import PREDICT_PATH
+from readmission.serving.http.request_metrics import Observer
+from readmission.serving.http.routes import BATCH_PATH, EXPLAIN_PATH, PredictionRoutes, StatusRoutes
+from readmission.serving.inference.data_plane import DataPlane
+from readmission.serving.inference.model_cache import Shelf
+from readmission.serving.inference.model_store import ModelStore
+from readmission.serving.inference.scorer import Scorer
+from readmission.serving.prediction_log.log import PredictionLog
+from readmission.serving.prediction_log.spool import Spool
+from readmission.serving.prediction_log.store_process import StoreProcess
+from readmission.serving.telemetry.metrics import Telemetry
 from readmission.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from readmission.serving.tracing import Tracing
+    from readmission.serving.telemetry.tracing import Tracing
 
 SHELF_FOLDER = "serving"
 SPOOL_FOLDER = "predictions"
@@ -81,7 +81,9 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 def _make_tracing(collector: str | None) -> "Tracing | None":
     if collector is None:
         return None
-    from readmission.serving.tracing import Tracing  # a tenth of a second and megabytes that most servers do not need
+    from readmission.serving.telemetry.tracing import (
+        Tracing,  # a tenth of a second and megabytes that most servers do not need
+    )
 
     return Tracing(collector)
 

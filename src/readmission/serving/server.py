@@ -13,9 +13,9 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from readmission.serving.admission import make_gate
-from readmission.serving.logs import set_up_logs
-from readmission.serving.shared_metrics import share_metrics
+from readmission.serving.http.limits import make_gate
+from readmission.serving.telemetry.logs import set_up_logs
+from readmission.serving.telemetry.multiprocess import share_metrics
 from readmission.settings import Settings
 
 METRICS_FOLDER = "metrics"
@@ -24,7 +24,7 @@ SWITCH_SECONDS = 0.0005
 
 _WORKER = f"{__name__}:create_worker"
 
-PROTOCOL = "readmission.serving.protocol:PredictionProtocol"
+PROTOCOL = "readmission.serving.http.protocol:PredictionProtocol"
 """By name: what it imports has to come after ``share_metrics``."""
 
 OPTIONS: Mapping[str, Any] = {

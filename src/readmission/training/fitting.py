@@ -11,14 +11,14 @@ import numpy.typing as npt
 from lightgbm import LGBMClassifier
 from threadpoolctl import threadpool_limits
 
-from readmission.bundle import Decision
+from readmission.evaluation.metrics import Labels, Probabilities, decide, score
+from readmission.model_bundle.files import Decision
 from readmission.results import Aim
-from readmission.training.decision import fit_decision
+from readmission.training.decision_rule import fit_decision
 from readmission.training.estimators import make_estimator
 from readmission.training.folds import FOLDS, draw_folds
-from readmission.training.metrics import Labels, Probabilities, decide, score
 from readmission.training.model import FittedModel, predict_probabilities
-from readmission.training.prepare import Arrays, PreparedSet, Redrawn
+from readmission.training.preparation import Arrays, PreparedSet, Redrawn
 
 ENOUGH = 40_000
 """Rows out of fold: a rule of two free numbers is no steadier for more, and every fold costs a fit."""

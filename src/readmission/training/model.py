@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.base import BaseEstimator
 
-from readmission.bundle import Decision
+from readmission.evaluation.metrics import decide
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
 from readmission.features.fit import encode_columns
+from readmission.model_bundle.files import Decision
 from readmission.schema import LABELS, MISSING, RECORD_COLUMNS
-from readmission.training.metrics import decide
 
 
 class FittedModel(BaseEstimator):  # type: ignore[misc]

@@ -12,8 +12,8 @@ from readmission.features.encoder import Encoder
 from readmission.schema import LABELS
 from readmission.training.estimators import TUNED_PARAMS, make_tuned
 from readmission.training.fitting import predict_out_of_fold
-from readmission.training.prepare import Arrays
-from readmission.training.tuned_params import TunedParams
+from readmission.training.preparation import Arrays
+from readmission.training.tuned_parameters import TunedParams
 
 Report = Callable[[str, int, int], None]
 

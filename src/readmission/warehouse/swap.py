@@ -4,7 +4,7 @@ from readmission.errors import BadInputError
 from readmission.services import Services
 from readmission.warehouse.builds import build_schema, build_schemas, swap_in
 from readmission.warehouse.connection import connect
-from readmission.warehouse.memory import remember_parts
+from readmission.warehouse.split_assignments import remember_parts
 
 
 def swap(services: Services, execution: str) -> None:

@@ -1,0 +1,1 @@
+"""The command line ``readmission ...``: commands, options, what they show, and errors as one plain line."""

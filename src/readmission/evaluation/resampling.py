@@ -1,0 +1,78 @@
+"""Intervals by the bootstrap over patients: encounters of one patient are drawn together.
+
+The percentile interval of Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from readmission.evaluation.metrics import Labels, Probabilities
+from readmission.evaluation.weighted import FIGURES, WeightedScores
+from readmission.results import Interval
+
+DRAWS = 500
+CONFIDENCE = 0.95
+_SEED = 20_140_211
+
+Groups = npt.NDArray[np.integer]
+Weights = npt.NDArray[np.float64]
+Statistic = Callable[[Weights], float]
+
+
+def draw_weights(groups: Groups, draws: int = DRAWS, seed: int = _SEED) -> Iterator[Weights]:
+    """Draw groups with replacement, as many as there are.
+
+    Args:
+        groups: group of each row, any whole numbers, shape (n,).
+        draws: how often.
+        seed: the same draws again.
+
+    Yields:
+        how often each row was drawn, shape (n,).
+    """
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    generator = np.random.default_rng(seed)
+    for _ in range(draws):
+        drawn = generator.integers(0, len(names), len(names))
+        yield np.bincount(drawn, minlength=len(names))[group_of_row].astype(np.float64)
+
+
+def bootstrap(statistic: Statistic, groups: Groups, draws: int = DRAWS) -> Interval:
+    """Put an interval around a statistic.
+
+    Args:
+        statistic: of the weights of the rows; all ones is the value itself.
+        groups: patient of each row, shape (n,).
+        draws: resamples.
+
+    Returns:
+        the value and its 95 % percentile interval.
+    """
+    values = [statistic(weights) for weights in draw_weights(groups, draws)]
+    return interval(statistic(np.ones(len(groups))), values)
+
+
+def score_intervals(
+    truth: Labels, probabilities: Probabilities, predicted: Labels, groups: Groups, draws: int = DRAWS
+) -> dict[str, Interval]:
+    """Put an interval around each of ``weighted.FIGURES``.
+
+    Args:
+        truth, predicted: position in LABELS, shape (n,).
+        probabilities: shape (n, 3).
+        groups: patient of each row, shape (n,).
+        draws: resamples.
+    """
+    scores = WeightedScores(truth, probabilities, predicted)
+    values = scores.figures(np.ones(len(truth)))
+    drawn = np.array([scores.figures(weights) for weights in draw_weights(groups, draws)])
+    return {name: interval(values[place], drawn[:, place]) for place, name in enumerate(FIGURES)}
+
+
+def interval(value: float, values: list[float] | npt.NDArray[np.float64]) -> Interval:
+    """Make the percentile interval of resampled values; draws in which the statistic is undefined do not count."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(np.asarray(values), [tail, 1 - tail])
+    return Interval(value=float(value), low=float(low), high=float(high))

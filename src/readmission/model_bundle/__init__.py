@@ -1,0 +1,1 @@
+"""The files of a published model version: written by export and registry, read by serving."""

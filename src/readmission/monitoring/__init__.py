@@ -1,1 +1,0 @@
-"""How a model does for whom, and whether it still does."""

@@ -1,0 +1,1 @@
+"""The API over HTTP: connections, middleware, routes, bodies, problems, keys and limits."""

@@ -1,0 +1,1 @@
+"""From records to predictions, without HTTP: loaded models, validation, scoring, explanations."""

@@ -1,0 +1,1 @@
+"""What is kept of predictions and their outcomes, and how it reaches PostgreSQL."""

@@ -1,0 +1,182 @@
+"""The log of predictions, off the path of requests: a bounded queue, a thread that stores it, a spool on disk.
+
+A request only appends to the queue. The thread takes what is there and copies it into the database; while the database
+is away it writes to the spool instead, and empties that once the database is back. What cannot be kept anywhere,
+because queue and spool are full, is counted as dropped.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import psycopg
+
+from readmission.serving.prediction_log.records import BatchEntry, Entry, count_of
+from readmission.serving.prediction_log.spool import Spool
+
+PAUSE_SECONDS = 0.25
+"""Between two looks at the queue: a batch of a few hundred rows costs hardly more than one row."""
+
+BATCH = 2_000
+RETRY_SECONDS = 2.0
+CLEAN_SECONDS = 3_600.0
+
+_log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """Where entries end up; what it cannot do it answers with ``psycopg.Error``."""
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Store entries, all or none."""
+
+    def drop_old(self, days: int) -> int:
+        """Delete what is older."""
+
+    def close(self) -> None:
+        """Give the connection up."""
+
+
+class Counts(Protocol):
+    """Who counts."""
+
+    def logged(self, stored: int, dropped: int) -> None:
+        """Count entries that were stored, and that were lost."""
+
+    def waiting(self, queued: int, spooled: int, reachable: bool) -> None:
+        """Say how many entries are in the queue, bytes in the spool, and whether the database takes entries."""
+
+
+class PredictionLog:
+    """Keeps entries; nothing here slows a request or fails it.
+
+    Args:
+        store: the database.
+        spool: the disk.
+        counts: the metrics.
+        limit: entries that may wait in the queue.
+        keep_days: after which predictions are deleted; 0 keeps them.
+    """
+
+    def __init__(self, store: Store, spool: Spool, counts: Counts, limit: int, keep_days: int) -> None:
+        self._store = store
+        self._spool = spool
+        self._counts = counts
+        self._limit = limit
+        self._keep_days = keep_days
+        self._queue: deque[Entry] = deque()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="prediction log", daemon=True)
+        self._retry_at = 0.0
+        self._clean_at = 0.0
+        self._away = False
+
+    def start(self) -> None:
+        """Begin to store."""
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Add an entry; one that finds the queue full is counted and lost."""
+        if len(self._queue) >= self._limit:
+            self._counts.logged(0, 1)
+        else:
+            self._queue.append(entry)
+
+    def put_batch(self, entry: BatchEntry) -> None:
+        """Add many at once; they go to the spool, since no queue would hold them. Waits for the disk."""
+        if not self._spool.add([entry]):
+            self._counts.logged(0, entry.count)
+
+    def stop(self) -> None:
+        """Store or spool everything, then end."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._empty_queue()
+        self._store.close()
+
+    def _work(self) -> None:
+        while not self._stopping.wait(PAUSE_SECONDS):
+            self._empty_queue()
+            if self._may_try():
+                self._empty_spool()
+                self._clean()
+            self._counts.waiting(len(self._queue), self._spool.size(), not self._away)
+
+    def _empty_queue(self) -> None:
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            if not self._stored(batch) and not self._spool.add(batch):
+                self._counts.logged(0, _count(batch))
+
+    def _empty_spool(self) -> None:
+        for path in self._spool.files():
+            if self._stopping.is_set() or not self._may_try():
+                return
+            try:
+                entries = self._spool.read(path)
+            except FileNotFoundError:  # another process has stored it
+                continue
+            if self._stored(entries):
+                self._spool.remove(path)
+
+    def _may_try(self) -> bool:
+        return time.monotonic() >= self._retry_at
+
+    def _stored(self, entries: Sequence[Entry]) -> bool:
+        if not self._may_try():
+            return False
+        try:
+            self._store.write(entries)
+        except psycopg.DataError:
+            return self._store_one_by_one(entries)
+        except psycopg.Error as error:
+            self._went_away(error)
+            return False
+        self._came_back()
+        self._counts.logged(_count(entries), 0)
+        return True
+
+    def _store_one_by_one(self, entries: Sequence[Entry]) -> bool:
+        """One entry that the database will never take must not keep the others out."""
+        for number, entry in enumerate(entries):
+            try:
+                self._store.write([entry])
+            except psycopg.DataError:
+                self._counts.logged(0, count_of(entry))
+            except psycopg.Error as error:
+                self._went_away(error)
+                return self._spool.add(entries[number:])
+            else:
+                self._counts.logged(count_of(entry), 0)
+        return True
+
+    def _clean(self) -> None:
+        if not self._keep_days or time.monotonic() < self._clean_at:
+            return
+        try:
+            self._store.drop_old(self._keep_days)
+        except psycopg.Error as error:
+            self._went_away(error)
+        else:
+            self._clean_at = time.monotonic() + CLEAN_SECONDS
+            self._came_back()
+
+    def _went_away(self, error: psycopg.Error) -> None:
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        if not self._away:
+            # The message of a database may quote a row: only its kind is told.
+            _log.warning("Predictions cannot be stored (%s); they wait on disk", type(error).__name__)
+        self._away = True
+
+    def _came_back(self) -> None:
+        if self._away:
+            _log.info("Predictions are stored again")
+        self._away = False
+
+
+def _count(entries: Sequence[Entry]) -> int:
+    return sum(map(count_of, entries))

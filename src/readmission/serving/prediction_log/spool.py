@@ -1,0 +1,92 @@
+"""Entries on disk while the database is away, each file complete before it gets its name.
+
+Single entries are lines of JSON; a batch is a file of its own, MessagePack around the bytes that COPY will read. Files
+survive the process, killed or not; the last of them may not survive the machine's loss of power, for which every answer
+would have to wait for the disk.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from readmission.serving.prediction_log.records import BatchEntry, Entry, from_line, to_line
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(BatchEntry).decode
+_SUFFIX = ".ndjson"
+_BATCH_SUFFIX = ".batch"
+
+
+class Spool:
+    """A folder of waiting entries. Several processes may share it; what two of them store twice is stored once.
+
+    Args:
+        folder: made when first needed.
+        limit: bytes that may wait.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+
+    def add(self, entries: Sequence[Entry]) -> bool:
+        """Keep entries; False where the limit, or the disk, leaves no room."""
+        singles = [entry for entry in entries if not isinstance(entry, BatchEntry)]
+        files = [(_encode(entry), _BATCH_SUFFIX) for entry in entries if isinstance(entry, BatchEntry)]
+        if singles:
+            files.append(("".join(f"{to_line(entry)}\n" for entry in singles).encode(), _SUFFIX))
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.size() + sum(len(content) for content, _ in files) > self._limit:
+                return False
+            for content, ending in files:
+                self._write(content, ending)
+        except OSError:
+            return False
+        return True
+
+    def size(self) -> int:
+        """Bytes that wait."""
+        total = 0
+        for path in self.files():
+            with suppress(OSError):  # another process has just stored it
+                total += path.stat().st_size
+        return total
+
+    def files(self) -> list[Path]:
+        """What waits, oldest first."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(path for path in self._folder.iterdir() if path.suffix in (_SUFFIX, _BATCH_SUFFIX))
+
+    def read(self, path: Path) -> list[Entry]:
+        """Read a file; what a failing disk has damaged is left out.
+
+        Raises:
+            FileNotFoundError: another process has stored it.
+        """
+        found: list[Entry] = []
+        if path.suffix == _BATCH_SUFFIX:
+            content = path.read_bytes()
+            with suppress(msgspec.DecodeError):
+                found.append(_decode(content))
+            return found
+        for line in path.read_text(errors="replace").splitlines():
+            with suppress(ValueError):
+                found.append(from_line(line))
+        return found
+
+    def remove(self, path: Path) -> None:
+        """Forget what is stored."""
+        path.unlink(missing_ok=True)
+
+    def _write(self, content: bytes, ending: str) -> None:
+        place = self._folder / f"{time.time_ns():020d}-{os.getpid()}{ending}"
+        unfinished = place.with_suffix(".part")
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        unfinished.replace(place)

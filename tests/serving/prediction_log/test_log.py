@@ -1,0 +1,215 @@
+"""The log of predictions: nothing lost while the database comes and goes, and every loss counted."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from command_line import eventually
+from readmission.serving.prediction_log import log as prediction_log
+from readmission.serving.prediction_log.log import PredictionLog
+from readmission.serving.prediction_log.records import (
+    Entry,
+    FeedbackEntry,
+    PredictionEntry,
+    from_line,
+    record_json,
+    to_line,
+)
+from readmission.serving.prediction_log.spool import Spool
+from readmission.serving.telemetry.ids import prediction_id
+
+
+def prediction(number: int, **features: str | int | None) -> PredictionEntry:
+    return PredictionEntry(
+        prediction_id(time.time()), float(number), "7", record_json(features), (0.5, 0.25, 0.25), "NO"
+    )
+
+
+class FickleStore:
+    """A database that can be told to go away."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.poison: set[str] = set()
+        self.entries: list[Entry] = []
+        self.dropped: list[int] = []
+        self.closed = False
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        if not self.up:
+            raise psycopg.OperationalError("away")
+        if any(isinstance(entry, PredictionEntry) and entry.id in self.poison for entry in entries):
+            raise psycopg.DataError("poison")
+        self.entries += entries
+
+    def drop_old(self, days: int) -> int:
+        if not self.up:
+            raise psycopg.OperationalError("away")
+        self.dropped.append(days)
+        return 0
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Tally:
+    """Counts as the metrics do."""
+
+    def __init__(self) -> None:
+        self.stored = self.dropped = self.spooled = 0
+        self.reachable = True
+
+    def logged(self, stored: int, dropped: int) -> None:
+        self.stored += stored
+        self.dropped += dropped
+
+    def waiting(self, queued: int, spooled: int, reachable: bool) -> None:
+        self.spooled, self.reachable = spooled, reachable
+
+
+class Set:
+    """A log with everything around it."""
+
+    def __init__(self, folder: Path, limit: int = 1000, spool: int = 1 << 20, days: int = 0) -> None:
+        self.store, self.tally = FickleStore(), Tally()
+        self.spool = Spool(folder / "spool", spool)
+        self.log = PredictionLog(self.store, self.spool, self.tally, limit, days)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_log, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(prediction_log, "RETRY_SECONDS", 0.05)
+
+
+def test_entries_arrive_in_order(tmp_path: Path) -> None:
+    made = Set(tmp_path)
+    entries = [prediction(number) for number in range(50)]
+    made.log.start()
+    for entry in entries:
+        made.log.put(entry)
+    assert eventually(lambda: len(made.store.entries) == 50)
+    made.log.stop()
+    assert made.store.entries == entries
+    assert made.tally.stored == 50
+    assert made.store.closed
+
+
+def test_stopping_stores_what_is_queued(tmp_path: Path) -> None:
+    made = Set(tmp_path)
+    for number in range(5):
+        made.log.put(prediction(number))
+    made.log.stop()
+    assert len(made.store.entries) == 5
+
+
+def test_nothing_is_lost_while_the_database_is_away(tmp_path: Path) -> None:
+    made = Set(tmp_path)
+    made.store.up = False
+    made.log.start()
+    entries = [prediction(number, race="Asian") for number in range(20)]
+    for entry in entries:
+        made.log.put(entry)
+    assert eventually(lambda: made.tally.spooled > 0 and not made.tally.reachable)
+    made.store.up = True
+    assert eventually(lambda: len(made.store.entries) == 20)
+    assert eventually(lambda: made.tally.spooled == 0 and made.tally.reachable)
+    made.log.stop()
+    assert sorted(entry.at for entry in made.store.entries) == [entry.at for entry in entries]
+    assert made.tally.dropped == 0
+
+
+def test_what_waits_on_disk_survives_a_restart(tmp_path: Path) -> None:
+    first = Set(tmp_path)
+    first.store.up = False
+    entries = [prediction(1, race="Asian"), FeedbackEntry(prediction_id(2.0), 2.0, "<30")]
+    for entry in entries:
+        first.log.put(entry)
+    first.log.stop()
+    assert first.spool.size() > 0
+    second = Set(tmp_path)
+    second.log.start()
+    assert eventually(lambda: len(second.store.entries) == 2)
+    second.log.stop()
+    assert second.store.entries == entries
+
+
+def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
+    made = Set(tmp_path, limit=3)
+    for number in range(10):
+        made.log.put(prediction(number))
+    assert made.tally.dropped == 7
+    made.log.stop()
+    assert len(made.store.entries) == 3
+
+
+def test_a_full_spool_drops_and_counts(tmp_path: Path) -> None:
+    made = Set(tmp_path, spool=100)
+    made.store.up = False
+    for number in range(10):
+        made.log.put(prediction(number))
+    made.log.stop()
+    assert made.tally.dropped == 10
+    assert made.spool.files() == []
+
+
+def test_an_entry_that_the_database_refuses_keeps_no_other_out(tmp_path: Path) -> None:
+    made = Set(tmp_path)
+    entries = [prediction(number) for number in range(5)]
+    made.store.poison = {entries[2].id}
+    for entry in entries:
+        made.log.put(entry)
+    made.log.stop()
+    assert made.store.entries == [entry for entry in entries if entry is not entries[2]]
+    assert (made.tally.stored, made.tally.dropped) == (4, 1)
+
+
+def test_old_predictions_are_dropped_if_so_set(tmp_path: Path) -> None:
+    for days, expected in ((0, []), (30, [30])):
+        made = Set(tmp_path / str(days), days=days)
+        made.log.start()
+        time.sleep(0.1)
+        made.log.stop()
+        assert made.store.dropped == expected
+
+
+def test_a_database_that_starts_later_is_noticed_without_a_prediction(tmp_path: Path) -> None:
+    made = Set(tmp_path, days=30)
+    made.store.up = False
+    made.log.start()
+    assert eventually(lambda: not made.tally.reachable)
+    made.store.up = True
+    assert eventually(lambda: made.tally.reachable)
+    made.log.stop()
+    assert made.store.dropped == [30]
+
+
+def test_files_on_disk_are_for_their_owner_only(tmp_path: Path) -> None:
+    made = Set(tmp_path)
+    assert made.spool.add([prediction(1)])
+    (path,) = made.spool.files()
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1 << 20)
+    entry = prediction(1)
+    (tmp_path / "1.ndjson").write_text(f"{to_line(entry)[:40]}\n{to_line(entry)}\n[1]\n7\n{{}}\n")
+    assert spool.read(spool.files()[0]) == [entry]
+
+
+@pytest.mark.parametrize(
+    "entry", [prediction(1, race='A\u00e4\\"\t', age=None), FeedbackEntry(prediction_id(1.0), 1.5, "NO")]
+)
+def test_lines_hold_whole_entries(entry: Entry) -> None:
+    assert from_line(to_line(entry)) == entry
+
+
+def test_ids_are_uuids_in_the_order_of_time() -> None:
+    ids = [prediction_id(second) for second in (1.0, 2.0, 1e9, 2e9)]
+    assert ids == sorted(ids)
+    assert all(text[14] == "7" and text[19] in "89ab" and len(text) == 36 for text in ids)
+    assert len({prediction_id(5.0) for _ in range(1000)}) == 1000
