@@ -14,7 +14,7 @@ _POLL_SECONDS = 0.2
 def drain(port: int) -> float:
     """Wait until an API's prediction log is empty; answers the seconds that it took."""
     started = time.perf_counter()
-    while metric(port, "prediction_spool_bytes") or metric(port, "prediction_queue_entries"):
+    while metric(port, "prediction_spool_bytes") or metric(port, "prediction_queue_records"):
         if time.perf_counter() - started > _DRAIN_SECONDS:
             sys.exit(f"predictions are not stored after {_DRAIN_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)

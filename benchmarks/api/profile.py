@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,9 @@ import psutil
 from benchmarks.api.drain import drain
 from benchmarks.api.load import Target, load, write_bodies
 from benchmarks.api.machine import ONE_THREAD, pinned
-from benchmarks.api.servers import Record
 from benchmarks.api.site import Site
 from benchmarks.pipeline import say
 from readmission.local.process import Child, child_environment
-from readmission.serving.inference.scorer import load_scorer
 from readmission.settings import PREFIX
 
 WHOLE = "everything but the server"
@@ -28,17 +26,13 @@ WARM_UP_SECONDS = 1
 
 
 def measure(site: Site, api: Target, server: Child) -> dict:
-    """Measure the stages, and the processor time of a whole request in either lane, in microseconds."""
+    """Measure the stages, and the processor time of a whole request, in microseconds."""
     say("where the time of a prediction goes")
-    fast, slow = _by_lane(site)
-    cost = _load(site, api, server, fast)
-    stages = complete(_stages(site, write_bodies(site.folder / "fast.jsonl", map(api.service.ask, fast))), cost)
-    if slow:
-        dear = _load(site, api, server, slow)
-        stages["a request that takes the slow lane"] = round(dear.main + dear.others, 2)
+    bodies = write_bodies(site.folder / "profile.jsonl", map(api.service.ask, site.records))
+    stages = complete(_stages(site, bodies), _load(Target(api.service, bodies), site, server))
     for name, microseconds in stages.items():
         say(f"  {microseconds:7.1f} us  {name}")
-    return {"profile_us": stages, "slow_lane_share": round(len(slow) / len(site.records), 4)}
+    return {"profile_us": stages}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +50,10 @@ class Cost:
     core: Mapping[str, float]
 
 
-def _load(site: Site, api: Target, server: Child, records: Sequence[Record]) -> Cost:
-    """Load the API with some records, while nothing is left to be stored from before."""
-    target = Target(api.service, write_bodies(site.folder / "lane.jsonl", map(api.service.ask, records)))
+def _load(target: Target, site: Site, server: Child) -> Cost:
+    """Load the API, while nothing is left to be stored from before."""
     load(target, site.cores, WARM_UP_SECONDS)
-    drain(api.service.port)
+    drain(target.service.port)
     processes, core, began = _processor_seconds(server), _core_seconds(site.cores.server), time.perf_counter()
     requests = load(target, site.cores, SECONDS).per_second * SECONDS
     passed = time.perf_counter() - began
@@ -90,14 +83,6 @@ def _processor_seconds(server: Child) -> tuple[float, float]:
     return main, sum(times.values()) + sum(child.user + child.system for child in children)
 
 
-def _by_lane(site: Site) -> tuple[Sequence[Record], Sequence[Record]]:
-    """Records that the fast lane takes, once their values have been met, and those with a value that it never takes."""
-    unusual = load_scorer(site.bundle, "").unusual
-    slow = [any(unusual.find(name, value) for name, value in record.items()) for record in site.records]
-    pairs = list(zip(site.records, slow, strict=True))
-    return [record for record, odd in pairs if not odd], [record for record, odd in pairs if odd]
-
-
 def _stages(site: Site, bodies: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.api.stages", str(site.bundle), str(bodies)]
     outcome = subprocess.run(
@@ -123,10 +108,10 @@ def complete(stages: dict[str, float], cost: Cost) -> dict[str, float]:
     parts = sum(value for name, value in stages.items() if not name.startswith(LATER))
     later = sum(value for name, value in stages.items() if name.startswith(LATER))
     added = {
-        "the way in itself": whole - parts,
+        "the fast path itself": whole - parts,
         "server, event loop, sockets": cost.main - whole,
         f"{LATER}all else, the database's driver above all": cost.others - later,
-        "a request that takes the fast lane": cost.main + cost.others,
+        "a request": cost.main + cost.others,
         **{f"{BESIDE}{name}": value for name, value in cost.core.items()},
         "from one answer to the next": cost.main + cost.others + sum(cost.core.values()),
     }

@@ -21,19 +21,19 @@ import msgspec
 
 from benchmarks.api.load import CONNECTIONS
 from readmission.features.row import stack
-from readmission.serving.http import access_log
-from readmission.serving.http import fast_path as fast_lane
+from readmission.serving.http import access_log, fast_path
 from readmission.serving.http.encoding import prediction_json
-from readmission.serving.http.limits import make_gate
-from readmission.serving.http.request_headers import PREDICT_PATH, read_visit
-from readmission.serving.http.request_metrics import Observer
+from readmission.serving.http.limits import make_access_control
+from readmission.serving.http.request_headers import PREDICT_PATH, read_request_headers
+from readmission.serving.http.request_metrics import RequestMetrics
 from readmission.serving.inference.data_plane import DataPlane
+from readmission.serving.inference.decoding import decode_record
 from readmission.serving.inference.scorer import load_scorer
 from readmission.serving.prediction_log import sql as prediction_store
 from readmission.serving.prediction_log.log import PredictionLog
-from readmission.serving.prediction_log.records import PredictionEntry
+from readmission.serving.prediction_log.records import PredictionRecord
 from readmission.serving.telemetry.ids import prediction_id
-from readmission.serving.telemetry.metrics import Telemetry
+from readmission.serving.telemetry.metrics import Metrics
 from readmission.settings import Settings
 
 ROUNDS = 5
@@ -41,7 +41,7 @@ TOGETHER = CONNECTIONS
 _AT = 1.7e9
 _LIMIT = 1 << 40
 _WAITING = 1_000
-"""Entries of a quarter of a second."""
+"""Records of a quarter of a second."""
 
 
 class Parts:
@@ -49,24 +49,24 @@ class Parts:
 
     Args:
         folder: a bundle.
-        bodies: of requests that take the fast lane once their values have been met.
+        bodies: of requests.
     """
 
     def __init__(self, folder: Path, bodies: Sequence[bytes]) -> None:
         self.scorer = load_scorer(folder, "1")
-        self.telemetry = Telemetry()
-        self.telemetry.model_changed(self.scorer)
-        self.log = PredictionLog(None, None, self.telemetry, _LIMIT, 0)  # type: ignore[arg-type]
-        self.access = access_log.AccessLog(io.BytesIO())
-        plane = DataPlane(SimpleNamespace(current=self.scorer), self.telemetry, self.log)  # type: ignore[arg-type]
-        self.gate = make_gate(Settings())
-        self.observer = Observer(self.telemetry, frozenset({PREDICT_PATH}), self.access)
-        self.lane = fast_lane.FastLane(plane, self.gate, self.observer, 1 << 20)
+        self.metrics = Metrics()
+        self.metrics.model_changed("model", "1", self.scorer.metadata.model_type)
+        self.log = PredictionLog(None, None, self.metrics, _LIMIT, 0)  # type: ignore[arg-type]
+        self.access_log = access_log.AccessLog(io.BytesIO())
+        self.plane = DataPlane(SimpleNamespace(current=self.scorer), self.metrics, self.log)  # type: ignore[arg-type]
+        self.access = make_access_control(Settings())
+        requests = RequestMetrics(self.metrics, frozenset({PREDICT_PATH}), self.access_log)
+        self.fast_path = fast_path.FastPath(self.plane, self.access, requests, 1 << 20)
         self.encode_lines = msgspec.json.Encoder().encode_lines
         self.headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json")]
         self.headers.append((b"content-length", b"%d" % len(bodies[0])))
         for body in bodies:
-            plane.predict(json.loads(body)["features"])  # learns what is new
+            self.plane.encode(body)  # has its values looked up from then on
 
 
 class Walk:
@@ -85,65 +85,68 @@ class Walk:
 
     def read_headers(self) -> None:
         """Headers in, the id of the request out."""
-        self._visits = [read_visit(self._parts.headers) for _ in self._bodies]
+        self._headers = [read_request_headers(self._parts.headers) for _ in self._bodies]
 
-    def admit(self) -> None:
-        """Past the gate."""
-        for visit in self._visits:
-            self._parts.lane.admit(visit, "")
-            self._parts.gate.leave()
+    def authorise(self) -> None:
+        """Key, rate, requests at once."""
+        access = self._parts.access
+        for headers in self._headers:
+            access.begin()
+            access.authorise(PREDICT_PATH, headers.api_key, "")
+            access.end()
 
     def decode(self) -> None:
         """The bodies to Python's objects, their names checked."""
-        decode = self._parts.lane._decode
-        self._values = [msgspec.structs.astuple(decode(body).features) for body in self._bodies]
+        self._values = [decode_record(body).values for body in self._bodies]
 
     def look_up(self) -> None:
         """Values to features."""
-        encode = self._parts.scorer.rows.encode_known
+        encode, among = self._parts.scorer.rows.encode_known, self._parts.scorer.unseen.among
         self._rows = [encode(values) for values in self._values]
+        self._unseen = [among(values) for values in self._values]
 
     def score(self) -> None:
         """Features to probabilities and class."""
-        self._answers = self._parts.scorer.score_rows(stack(self._rows))  # type: ignore[arg-type]
+        self._predictions = self._parts.scorer.score_rows(stack(self._rows))  # type: ignore[arg-type]
 
     def name(self) -> None:
         """The ids of the predictions."""
         self._ids = [prediction_id(_AT) for _ in self._bodies]
 
     def keep(self) -> None:
-        """The entries of the prediction log."""
-        self._entries = [
-            PredictionEntry(number, _AT, answer.version, body, answer.probabilities, answer.label)
-            for number, answer, body in zip(self._ids, self._answers, self._bodies, strict=True)
+        """The records of the prediction log."""
+        self._logged = [
+            PredictionRecord(number, _AT, prediction.version, body, prediction.probabilities, prediction.label)
+            for number, prediction, body in zip(self._ids, self._predictions, self._bodies, strict=True)
         ]
-        for entry in self._entries:
-            self._parts.log.put(entry)
+        for record in self._logged:
+            self._parts.log.put(record)
 
     def write(self) -> None:
         """The answers as JSON, and their headers."""
-        for visit, number, answer in zip(self._visits, self._ids, self._answers, strict=True):
-            prediction_json(answer).encode()
-            fast_lane._HEADERS % (visit.request_id.encode(), number.encode(), answer.version.encode())
+        for headers, number, prediction in zip(self._headers, self._ids, self._predictions, strict=True):
+            prediction_json(prediction).encode()
+            fast_path._HEADERS % (headers.request_id.encode(), number.encode(), prediction.version.encode())
 
     def count(self) -> None:
         """Metrics."""
-        telemetry = self._parts.telemetry
-        for answer in self._answers:
-            telemetry.predicted(answer)  # type: ignore[arg-type]
-        telemetry.answered(PREDICT_PATH, [1e-4] * len(self._answers))
+        metrics = self._parts.metrics
+        for prediction in self._predictions:
+            metrics.predicted(prediction.label, prediction.version)
+        metrics.answered(PREDICT_PATH, [1e-4] * len(self._predictions))
 
     def note(self) -> None:
-        """The entries of the access log."""
+        """The lines of the access log, not yet written."""
         self._requests = [
-            access_log.Request(_AT, visit.request_id, "", "POST", PREDICT_PATH, 200, 1e-4) for visit in self._visits
+            access_log.FinishedRequest(_AT, headers.request_id, "", "POST", PREDICT_PATH, 200, 1e-4)
+            for headers in self._headers
         ]
         for request in self._requests:
-            self._parts.access.add(request)
+            self._parts.access_log.add(request)
 
     def store(self) -> None:
         """Later: lines for COPY."""
-        b"".join(map(prediction_store._line, self._entries))
+        b"".join(map(prediction_store._line, self._logged))
 
     def log(self) -> None:
         """Later: the access log as JSON."""
@@ -152,22 +155,22 @@ class Walk:
 
 STAGES: Mapping[str, Callable[[Walk], None]] = {
     "headers and id of the request": Walk.read_headers,
-    "the gate": Walk.admit,
+    "API key and limits": Walk.authorise,
     "decode": Walk.decode,
     "look-ups": Walk.look_up,
     "ONNX Runtime and the class": Walk.score,
     "id of the prediction": Walk.name,
-    "entry of the prediction log": Walk.keep,
+    "record of the prediction log": Walk.keep,
     "answer as JSON": Walk.write,
     "counting": Walk.count,
-    "entry of the access log": Walk.note,
+    "line of the access log": Walk.note,
     "later: lines for COPY": Walk.store,
     "later: access log as JSON": Walk.log,
 }
 
 
 class Requests:
-    """Requests that arrive together, through the lane as the server sends them there."""
+    """Requests that arrive together, through the fast path as the server sends them there."""
 
     def __init__(self, parts: Parts, bodies: Sequence[bytes]) -> None:
         self._parts = parts
@@ -178,17 +181,18 @@ class Requests:
 
     def go(self) -> None:
         """All of it."""
-        lane = self._parts.lane
+        path = self._parts.fast_path
         for body in self._bodies:
-            visit = read_visit(self._parts.headers)
-            if not (lane.may_take(visit) and lane.admit(visit, "") and lane.offer(visit, body, self, _AT)):
-                raise RuntimeError("a request did not take the fast lane")
-        lane.flush()
+            headers = read_request_headers(self._parts.headers)
+            if not path.accepts(headers):
+                raise RuntimeError("a request did not take the fast path")
+            path.answer(headers, body, self, "", _AT)
+        path.flush()
         if self._statuses != [200] * len(self._bodies):
             raise RuntimeError("a request was refused")
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:  # noqa: ARG002
-        """Take an answer, see ``fast_lane.Caller``."""
+        """Take an answer, see ``fast_path.Connection``."""
         self._statuses.append(status)
 
 
@@ -207,7 +211,7 @@ def measure(
 
 
 async def main() -> None:
-    """Measure and print; within an event loop, of which the lane asks a turn that never comes."""
+    """Measure and print; within an event loop, of which the fast path asks a turn that never comes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
     parser.add_argument("bodies", type=Path, help="one JSON body a line")

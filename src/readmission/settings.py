@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     otlp_endpoint: str | None = Field(
         None, pattern="^https?://", description="collector that the API's traces go to, such as http://127.0.0.1:4318"
     )
+    trace_sample_ratio: float = Field(
+        1.0, ge=0, le=1, description="share of requests that the API traces; within a trace its caller decides"
+    )
     api_keys: SecretStr | None = Field(
         None, description="keys that the API accepts, NAME:SCOPE:SHA256 between commas; empty: it asks for none"
     )

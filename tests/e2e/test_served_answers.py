@@ -43,7 +43,7 @@ class Compared:
     fitted: Answers
     batch: Answers
     single: Answers
-    unusual: float
+    unseen: float
 
 
 def fitted_answers(cli: CommandLine, rows: pd.DataFrame, folder: Path) -> Answers:
@@ -122,8 +122,8 @@ def compared(
     with api_process(folder / "api", **settings, prediction_log="false") as api:
         batch, single = batch_answers(api.url, rows), single_answers(api.url, rows)
         metrics = httpx.get(f"{api.url}/metrics", trust_env=False).text.splitlines()
-    unusual = sum(float(line.rpartition(" ")[2]) for line in metrics if line.startswith("unusual_values_total"))
-    return Compared(fitted_answers(cli, rows, folder / "model"), batch, single, unusual)
+    unseen = sum(float(line.rpartition(" ")[2]) for line in metrics if line.startswith("unseen_values_total"))
+    return Compared(fitted_answers(cli, rows, folder / "model"), batch, single, unseen)
 
 
 @pytest.mark.parametrize("way", ["batch", "single"])
@@ -136,4 +136,4 @@ def test_every_test_row_gets_the_answer_of_the_fitted_pipeline(compared: Compare
 
 
 def test_levels_that_training_never_saw_are_counted(compared: Compared) -> None:
-    assert compared.unusual > 0
+    assert compared.unseen > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from faulty_mlflow import FaultyMlflow
-from running_api import NOWHERE, calling, put_on_shelf
+from running_api import NOWHERE, calling, put_in_cache
 from serving_bundle import MadeBundle, make_bundle
 from starlette.types import ASGIApp
 
@@ -40,7 +40,7 @@ def mlflow() -> Iterator[FaultyMlflow]:
 @pytest.fixture(scope="session")
 def served_app(tree_bundle: MadeBundle, tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
     home = tmp_path_factory.mktemp("served")
-    put_on_shelf(home, tree_bundle.folder, "7")
+    put_in_cache(home, tree_bundle.folder, "7")
     return create_app(Settings(home=home, mlflow_url=NOWHERE, model_poll_seconds=3600))
 
 

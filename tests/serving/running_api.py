@@ -14,22 +14,22 @@ from serving_bundle import MODEL_NAME
 from starlette.types import ASGIApp
 
 from readmission.mlflow_rest import ModelVersion
-from readmission.serving.app import SHELF_FOLDER
-from readmission.serving.inference.model_cache import Shelf
+from readmission.serving.app import MODEL_CACHE_FOLDER
+from readmission.serving.inference.model_cache import ModelCache
 from readmission.serving.server import PROTOCOL
 
 NOWHERE = "http://127.0.0.1:9"
 """An address where nothing listens (the discard port)."""
 
 
-def put_on_shelf(home: Path, folder: Path, version: str = "1") -> ModelVersion:
+def put_in_cache(home: Path, folder: Path, version: str = "1") -> ModelVersion:
     """Leave a bundle where an earlier process would have left it."""
-    shelf = Shelf(home / SHELF_FOLDER)
+    cache = ModelCache(home / MODEL_CACHE_FOLDER)
     named = ModelVersion(name=MODEL_NAME, version=version, source="mlflow-artifacts:/1/r/artifacts/bundle", run_id="r")
-    with shelf.workspace() as workspace:
+    with cache.workspace() as workspace:
         shutil.copytree(folder, workspace / "made")
-        shelf.put(workspace / "made", named)
-    shelf.point_at(named)
+        cache.put(workspace / "made", named)
+    cache.set_newest(named)
     return named
 
 

@@ -7,7 +7,7 @@ import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from running_api import NOWHERE, put_on_shelf
+from running_api import NOWHERE, put_in_cache
 from serving_bundle import MadeBundle
 
 from api_process import ApiProcess, api_process, free_port, serve_command, serve_environment
@@ -38,7 +38,7 @@ def wait_for_the_end_of(processes: list[psutil.Process]) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, tree_bundle: MadeBundle) -> Path:
-    put_on_shelf(tmp_path, tree_bundle.folder, "3")
+    put_in_cache(tmp_path, tree_bundle.folder, "3")
     return tmp_path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from faulty_mlflow import FaultyMlflow
-from running_api import NOWHERE, calling, put_on_shelf, serving
+from running_api import NOWHERE, calling, put_in_cache, serving
 from serving_bundle import MadeBundle
 
 from documented import FULL_BODY, HEALTH
@@ -29,7 +29,7 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
 
 
 def test_the_process_imports_no_training_library(tmp_path: Path, tree_bundle: MadeBundle) -> None:
-    put_on_shelf(tmp_path, tree_bundle.folder)
+    put_in_cache(tmp_path, tree_bundle.folder)
     script = (
         "import sys, asyncio\n"
         "from readmission.serving.app import create_app\n"
@@ -49,18 +49,8 @@ def test_the_process_imports_no_training_library(tmp_path: Path, tree_bundle: Ma
     assert loaded.isdisjoint(FORBIDDEN)
 
 
-def test_only_lower_layers_are_imported() -> None:
-    allowed = {"bundle", "contributions", "errors", "features", "schema", "services", "serving", "settings"}
-    used = set()
-    for path in (SOURCE / "readmission" / "serving").glob("*.py"):
-        for line in path.read_text().splitlines():
-            if line.startswith("from readmission."):
-                used.add(line.split()[1].split(".")[1])
-    assert used == allowed
-
-
 def test_uvicorn_runs_the_factory_from_disk_alone(tmp_path: Path, tree_bundle: MadeBundle) -> None:
-    put_on_shelf(tmp_path, tree_bundle.folder, "12")
+    put_in_cache(tmp_path, tree_bundle.folder, "12")
     command = [
         sys.executable, "-m", "uvicorn", "readmission.serving.app:create_app", "--factory", "--port", "0",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from readmission.serving.http.limits import make_gate
+from readmission.serving.http.limits import make_access_control
 from readmission.serving.telemetry.logs import set_up_logs
 from readmission.serving.telemetry.multiprocess import share_metrics
 from readmission.settings import Settings
@@ -48,7 +48,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Raises:
         BadInputError: a setting is wrong.
     """
-    make_gate(settings)  # wrong keys are told before anything starts, and once, not by every process
+    make_access_control(settings)  # wrong keys are told before anything starts, and once, not by every process
     set_up_logs()
     options = {**OPTIONS, "http": PROTOCOL, "host": host, "port": port, "timeout_graceful_shutdown": GRACE_SECONDS}
     if settings.api_workers == 1:

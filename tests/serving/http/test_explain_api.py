@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running_api import NOWHERE, calling, put_on_shelf
+from running_api import NOWHERE, calling, put_in_cache
 from serving_bundle import MadeBundle
 from test_predict_api import JSON, problem, wrong_fields
 
@@ -74,7 +74,7 @@ def test_where_nothing_is_kept_feedback_is_refused(client: httpx.Client) -> None
 
 
 def test_a_model_without_explanation_says_so(linear_bundle: MadeBundle, tmp_path: Path) -> None:
-    put_on_shelf(tmp_path, linear_bundle.folder)
+    put_in_cache(tmp_path, linear_bundle.folder)
     with calling(create_app(Settings(home=tmp_path, mlflow_url=NOWHERE, prediction_log=False))) as client:
         answer = client.post("/explain", content=FULL_BODY, headers=JSON)
         assert problem(answer, 503)["type"].endswith(":no_explanation")

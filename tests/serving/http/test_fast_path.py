@@ -1,6 +1,10 @@
-"""The fast lane answers what the application answers, and only what the application has checked before."""
+"""The fast path answers every body, and values that are met again are predicted as they were the first time."""
 
+import asyncio
 import json
+import logging
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,176 +14,316 @@ from serving_bundle import MadeBundle, records
 from test_predict_api import ANY_JSON, RECORDS, as_json
 
 from documented import FULL_BODY
-from readmission.schema import COLUMN_NAMES
-from readmission.serving.http.auth import KeyRing
-from readmission.serving.http.fast_path import FastLane
-from readmission.serving.http.limits import Gate
-from readmission.serving.http.request_metrics import Observer
-from readmission.serving.http.schemas import Features
-from readmission.serving.inference.data_plane import DataPlane, Predicted
+from readmission.schema import COLUMN_NAMES, RECORD_COLUMNS
+from readmission.serving.http.auth import ApiKeys
+from readmission.serving.http.fast_path import FastPath
+from readmission.serving.http.limits import AccessControl
+from readmission.serving.http.problems import PROBLEM_TYPES
+from readmission.serving.http.request_headers import RequestHeaders
+from readmission.serving.http.request_metrics import RequestMetrics
+from readmission.serving.inference.data_plane import DataPlane
+from readmission.serving.inference.errors import (
+    InvalidFieldsError,
+    InvalidJsonError,
+    NoModelError,
+    PredictionError,
+    UnscorableError,
+)
 from readmission.serving.inference.scorer import Scorer, load_scorer
-from readmission.serving.telemetry.metrics import Telemetry
+from readmission.serving.telemetry.metrics import Metrics
+
+Outcome = tuple[str, tuple[float, ...]] | str
 
 
 class OneModel:
-    """A store whose model never changes."""
+    """A store whose model changes only by hand."""
 
     def __init__(self, scorer: Scorer | None) -> None:
         self.current = scorer
 
 
-class Lanes:
-    """Both lanes on one data plane."""
+class Sink:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.logged: list[Any] = []
+
+    def put(self, record: Any) -> None:
+        self.logged.append(record)
+
+    put_batch = put
+
+
+class Served:
+    """A data plane, and what it counted and logged."""
 
     def __init__(self, scorer: Scorer | None) -> None:
-        telemetry = Telemetry()
-        self.plane = DataPlane(OneModel(scorer), telemetry)
-        gate, observer = Gate(KeyRing(), 0, 10), Observer(telemetry, frozenset(), None)
-        self.lane = FastLane(self.plane, gate, observer, 1 << 20)
+        self.model = OneModel(scorer)
+        self.metrics = Metrics([problem.name for problem in PROBLEM_TYPES])
+        self.sink = Sink()
+        self.plane = DataPlane(self.model, self.metrics, self.sink)
 
-    def fast(self, body: bytes) -> Predicted | None:
-        record = self.lane.prepare(body)
-        return None if record is None else self.plane.finish([record])[0]
+    def predict(self, body: bytes) -> tuple[str, tuple[float, ...]]:
+        prediction = self.plane.predict(body).prediction
+        return prediction.label, prediction.probabilities
 
-    def slow(self, features: Any) -> tuple[str, tuple[float, ...]]:
-        answer = self.plane.predict(Features.model_validate(features).raw()).answer
-        return answer.label, answer.probabilities
+    def is_known(self, body: bytes) -> bool:
+        """Whether all values of a record are encoded by look-ups."""
+        features = json.loads(body)["features"]
+        values = [features.get(column.name) for column in RECORD_COLUMNS]
+        scorer = self.plane.scorer
+        return scorer.rows.encode_known(values) is not None
+
+    def unseen(self, feature: str, reason: str) -> float:
+        start = f'unseen_values_total{{feature="{feature}",reason="{reason}"}} '
+        lines = self.metrics.exposition().decode().splitlines()
+        return sum(float(line.removeprefix(start)) for line in lines if line.startswith(start))
+
+
+class Written:
+    """A connection that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, bytes, bytes]] = []
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        self.answers.append((status, headers, body))
 
 
 @pytest.fixture
-def lanes(tree_bundle: MadeBundle) -> Lanes:
-    return Lanes(load_scorer(tree_bundle.folder, "7"))
+def served(tree_bundle: MadeBundle) -> Served:
+    return Served(load_scorer(tree_bundle.folder, "7"))
 
 
 def body(features: object) -> bytes:
     return json.dumps({"features": features}).encode()
 
 
-def test_ordinary_records_take_it_at_once(lanes: Lanes) -> None:
+def outcome(predict: Callable[[bytes], Outcome], content: bytes) -> Outcome:
+    try:
+        return predict(content)
+    except PredictionError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def test_ordinary_records_are_known_from_the_start(served: Served) -> None:
     features = json.loads(FULL_BODY)["features"] | dict.fromkeys(("diag_1", "diag_2", "diag_3"), "?")
-    assert lanes.fast(body(features)) is not None
+    assert served.is_known(body(features))
 
 
-def test_a_diagnosis_takes_it_the_second_time(lanes: Lanes) -> None:
-    assert lanes.fast(FULL_BODY.encode()) is None
-    lanes.slow(json.loads(FULL_BODY)["features"])
-    assert lanes.fast(FULL_BODY.encode()) is not None
+def test_values_are_known_once_they_have_been_predicted(served: Served) -> None:
+    assert not served.is_known(FULL_BODY.encode())
+    first = served.predict(FULL_BODY.encode())
+    assert served.is_known(FULL_BODY.encode())
+    assert served.predict(FULL_BODY.encode()) == first
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=RECORDS)
-def test_both_lanes_answer_alike(lanes: Lanes, row: dict[str, Any]) -> None:
+def test_known_and_new_values_are_predicted_alike(served: Served, tree_bundle: MadeBundle, row: dict[str, Any]) -> None:
+    """The scorer alone, a plane that meets the values now, and one that has met them before."""
+    content = body(row)
+    fresh = outcome(Served(served.plane.scorer).predict, content)
+    assert outcome(served.predict, content) == fresh
+    assert outcome(served.predict, content) == fresh
     try:
-        expected = lanes.slow(row)
-    except Exception:  # noqa: BLE001 - whatever the application refuses, the fast lane must leave to it
-        assert lanes.fast(body(row)) is None
-        return
-    found = lanes.fast(body(row))
-    if found is not None:
-        assert (found.answer.label, found.answer.probabilities) == expected
+        alone = served.plane.scorer.score(row)
+    except ValueError:
+        assert str(fresh).startswith("UnscorableError: ")
+    else:
+        assert fresh == (alone.label, alone.probabilities)
 
 
-def test_both_lanes_answer_generated_records_alike(lanes: Lanes) -> None:
-    for row in map(as_json, records(200, seed=41)):
-        expected = lanes.slow(row)
-        found = lanes.fast(body(row))
-        assert found is not None
-        assert (found.answer.label, found.answer.probabilities) == expected
-
-
-def test_records_that_are_scored_together_get_the_answers_that_they_get_alone(
+def test_records_that_are_scored_together_get_the_predictions_that_they_get_alone(
     tree_bundle: MadeBundle, linear_bundle: MadeBundle
 ) -> None:
     for bundle in (tree_bundle, linear_bundle):
-        lanes = Lanes(load_scorer(bundle.folder, "7"))
-        rows = list(map(as_json, records(200, seed=42)))
-        alone = [lanes.slow(row) for row in rows]
-        prepared = [lanes.lane.prepare(body(row)) for row in rows]
-        together = lanes.plane.finish([one for one in prepared if one is not None])
-        assert [(one.answer.label, one.answer.probabilities) for one in together if one is not None] == alone
+        served = Served(load_scorer(bundle.folder, "7"))
+        bodies = [body(as_json(row)) for row in records(200, seed=42)]
+        alone = [served.predict(content) for content in bodies]
+        together = served.plane.score([served.plane.encode(content) for content in bodies])
+        assert [one.prediction[:2] for one in together if one is not None] == alone
 
 
-def test_records_are_scored_by_the_model_that_looked_them_up(
-    tree_bundle: MadeBundle, linear_bundle: MadeBundle
-) -> None:
-    lanes = Lanes(load_scorer(tree_bundle.folder, "7"))
-    store = lanes.plane._store
-    rows = [body({"time_in_hospital": days}) for days in (1, 14)]
-    before = [lanes.lane.prepare(row) for row in rows]
-    store.current = load_scorer(linear_bundle.folder, "8")  # type: ignore[misc]
-    after = [lanes.lane.prepare(row) for row in rows]
-    found = lanes.plane.finish([one for one in (*before, *after) if one is not None])
-    assert [one.answer.version for one in found if one is not None] == ["7", "7", "8", "8"]
+def test_records_are_scored_by_the_model_that_encoded_them(tree_bundle: MadeBundle, linear_bundle: MadeBundle) -> None:
+    served = Served(load_scorer(tree_bundle.folder, "7"))
+    bodies = [body({"time_in_hospital": days}) for days in (1, 14)]
+    before = [served.plane.encode(content) for content in bodies]
+    served.model.current = load_scorer(linear_bundle.folder, "8")
+    after = [served.plane.encode(content) for content in bodies]
+    found = served.plane.score([*before, *after])
+    assert [one.prediction.version for one in found if one is not None] == ["7", "7", "8", "8"]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(features=st.dictionaries(st.sampled_from(COLUMN_NAMES) | st.text(max_size=5), ANY_JSON, max_size=4))
-def test_it_takes_nothing_that_the_application_refuses(lanes: Lanes, features: dict[str, Any]) -> None:
-    if lanes.fast(body(features)) is not None:
-        Features.model_validate(features)
+def test_what_is_refused_once_is_refused_again(served: Served, features: dict[str, Any]) -> None:
+    assert outcome(served.predict, body(features)) == outcome(served.predict, body(features))
 
 
 @pytest.mark.parametrize(
-    "features",
+    ("features", "name"),
     [
-        {"time_in_hospital": True},
-        {"time_in_hospital": "3"},
-        {"time_in_hospital": 3.5},
-        {"time_in_hospital": 366},
-        {"admission_type_id": "1"},
-        {"race": 1},
-        {"blood_type": "A"},
+        ({"time_in_hospital": True}, "time_in_hospital"),
+        ({"time_in_hospital": "3"}, "time_in_hospital"),
+        ({"time_in_hospital": 3.5}, "time_in_hospital"),
+        ({"time_in_hospital": 366}, "time_in_hospital"),
+        ({"admission_type_id": "1"}, "admission_type_id"),
+        ({"race": 1}, "race"),
+        ({"blood_type": "A"}, "blood_type"),
     ],
 )
-def test_what_is_wrong_is_left_to_the_application(lanes: Lanes, features: dict[str, Any]) -> None:
-    lanes.slow({"time_in_hospital": 1, "admission_type_id": 1})
-    assert lanes.fast(body(features)) is None
-
-
-def test_a_whole_number_may_be_written_with_a_point(lanes: Lanes) -> None:
-    assert lanes.fast(b'{"features":{"time_in_hospital":3.0}}') is not None
-
-
-def unusual_count(lanes: Lanes, feature: str, kind: str) -> float:
-    start = f'unusual_values_total{{feature="{feature}",kind="{kind}"}} '
-    lines = lanes.plane._telemetry.exposition().decode().splitlines()
-    return sum(float(line.removeprefix(start)) for line in lines if line.startswith(start))
-
-
-def test_unusual_values_are_counted_in_either_lane(lanes: Lanes) -> None:
-    features = {"time_in_hospital": 300, "race": "Martian"}
-    assert lanes.fast(body(features)) is None
-    lanes.slow(features)
-    for count in (1, 2, 3):
-        assert unusual_count(lanes, "time_in_hospital", "beyond_training_range") == count
-        assert unusual_count(lanes, "race", "unseen_level") == count
-        assert lanes.fast(body(features)) is not None
-    assert lanes.fast(body({"time_in_hospital": 3, "race": "Asian"})) is not None
-    assert unusual_count(lanes, "race", "unseen_level") == 4
-
-
-def test_there_is_an_end_to_the_unusual_values_that_it_learns(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("readmission.serving.inference.unseen_values.MOST_MET", 3)
-    for number in range(5):
-        lanes.slow({"race": f"Martian {number}"})
-    taken = [lanes.fast(body({"race": f"Martian {number}"})) is not None for number in range(5)]
-    assert taken == [True, True, True, False, False]
-    lanes.slow({"race": "Martian 4"})
-    assert unusual_count(lanes, "race", "unseen_level") == 3 + 6
-
-
-@pytest.mark.parametrize("extra", [{"encounter_id": 1}, {"patient_nbr": "a"}, {"readmitted": "NO"}])
-def test_what_is_not_kept_is_left_to_the_application(lanes: Lanes, extra: dict[str, Any]) -> None:
-    assert lanes.fast(body({"time_in_hospital": 3})) is not None
-    assert lanes.fast(body({"time_in_hospital": 3, **extra})) is None
-
-
-def test_what_the_database_cannot_hold_is_left_to_the_application(lanes: Lanes) -> None:
-    features = {"race": "a\x00b"}
+def test_a_wrong_value_is_refused_though_a_like_one_is_known(
+    served: Served, features: dict[str, Any], name: str
+) -> None:
+    served.predict(body({"time_in_hospital": 1, "admission_type_id": 1}))
     for _ in range(2):
-        assert lanes.fast(body(features)) is None
-        lanes.slow(features)
+        with pytest.raises(InvalidFieldsError) as refused:
+            served.predict(body(features))
+        assert [error.field for error in refused.value.errors] == [f"features.{name}"]
 
 
-def test_without_a_model_it_answers_nothing() -> None:
-    assert Lanes(None).fast(body({})) is None
+def test_a_whole_number_may_be_written_with_a_point(served: Served) -> None:
+    assert served.predict(b'{"features":{"time_in_hospital":3.0}}') == served.predict(body({"time_in_hospital": 3}))
+
+
+def test_unseen_values_are_counted_every_time(served: Served) -> None:
+    features = {"time_in_hospital": 300, "race": "Martian"}
+    for count in (1, 2, 3):
+        served.predict(body(features))
+        assert served.unseen("time_in_hospital", "beyond_training_range") == count
+        assert served.unseen("race", "unseen_level") == count
+    served.predict(body({"time_in_hospital": 3, "race": "Asian"}))
+    assert served.unseen("race", "unseen_level") == 3
+
+
+def test_only_so_many_unseen_values_are_remembered(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("readmission.serving.inference.unseen_values.MAX_REMEMBERED", 3)
+    for _ in range(2):
+        for number in range(5):
+            served.predict(body({"race": f"Martian {number}"}))
+    known = [served.is_known(body({"race": f"Martian {number}"})) for number in range(5)]
+    assert known == [True, True, True, False, False]
+    assert served.unseen("race", "unseen_level") == 10
+
+
+@pytest.mark.parametrize("extra", [{"encounter_id": 1}, {"patient_nbr": "a"}, {"readmitted": {"a": [1]}}])
+def test_identifiers_and_outcome_are_ignored_and_not_logged(served: Served, extra: dict[str, Any]) -> None:
+    plain = served.predict(body({"time_in_hospital": 3, "race": "Asian"}))
+    assert served.predict(body({"time_in_hospital": 3, **extra, "race": "Asian"})) == plain
+    logged = [json.loads(record.record) for record in served.sink.logged]
+    assert logged == [{"features": {"time_in_hospital": 3, "race": "Asian"}}] * 2
+
+
+def test_what_the_database_cannot_hold_is_replaced_in_the_log(served: Served) -> None:
+    for _ in range(2):
+        served.predict(body({"race": "a\x00b"}))
+    assert {record.record for record in served.sink.logged} == {'{"features":{"race":"a\ufffdb"}}'.encode()}
+
+
+def test_without_a_model_nothing_is_predicted() -> None:
+    with pytest.raises(NoModelError):
+        Served(None).predict(body({}))
+
+
+# The fast path itself: whatever the body holds, it answers.
+
+
+def answered(served: Served, *bodies: bytes, access: AccessControl | None = None) -> list[tuple[int, bytes, bytes]]:
+    requests = RequestMetrics(served.metrics, frozenset({"/predict"}), None)
+    fast_path = FastPath(served.plane, access or AccessControl(ApiKeys(), 0, 1_000), requests, 1 << 20)
+    connection = Written()
+
+    async def run() -> None:
+        for content in bodies:
+            headers = RequestHeaders(request_id="r1", is_json=True, length=len(content))
+            assert fast_path.accepts(headers)
+            fast_path.answer(headers, content, connection, "127.0.0.1", 0.0)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    return connection.answers
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "problem_type"),
+    [
+        (b"{", 400, "invalid_json"),
+        (b"\xff", 400, "invalid_json"),
+        (b"[]", 422, "invalid_request"),
+        (b'{"features":{"race":1}}', 422, "invalid_request"),
+    ],
+)
+def test_a_body_without_prediction_gets_its_problem(
+    served: Served, content: bytes, status: int, problem_type: str
+) -> None:
+    ((found, headers, problem),) = answered(served, content)
+    assert found == json.loads(problem)["status"] == status
+    assert json.loads(problem)["type"].endswith(f":{problem_type}")
+    assert b"x-request-id: r1\r\n" in headers
+    text = served.metrics.exposition().decode()
+    assert f'predict_errors_total{{error_type="{problem_type}",model_version="none"}} 1.0' in text
+    assert "predict_requests_in_progress 0.0" in text
+
+
+def test_without_a_model_the_problem_says_when_to_try_again() -> None:
+    ((status, headers, _),) = answered(Served(None), b'{"features":{}}')
+    assert status == 503
+    assert b"retry-after: 5\r\n" in headers
+
+
+def test_who_is_not_authorised_is_refused_before_the_body_is_read(served: Served) -> None:
+    access = AccessControl(ApiKeys(), 1.0, 1_000)
+    statuses = [status for status, _, _ in answered(served, b'{"features":{}}', b"{", access=access)]
+    assert sorted(statuses) == [200, 429]
+    access.begin()
+    assert access.authorise("/predict", "", "another") == ""  # both requests have ended
+
+
+def test_an_unforeseen_failure_is_answered_and_logged_without_its_message(
+    served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("a value of a record")
+
+    for method in ("encode", "score"):
+        with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+            patch.setattr(DataPlane, method, fail)
+            found = answered(served, b'{"features":{}}', b'{"features":{}}')
+        assert [status for status, _, _ in found] == [500, 500]
+        assert all(b"a value" not in problem for _, _, problem in found)
+    assert "Request r1 failed: KeyError" in caplog.text
+    assert "a value" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        RequestHeaders(is_json=False, length=10),
+        RequestHeaders(is_json=True, length=0),
+        RequestHeaders(is_json=True, length=-1),
+        RequestHeaders(is_json=True, length=(1 << 20) + 1),
+    ],
+)
+def test_what_it_does_not_accept_is_known_by_the_headers(served: Served, headers: RequestHeaders) -> None:
+    requests = RequestMetrics(served.metrics, frozenset(), None)
+    assert not FastPath(served.plane, AccessControl(ApiKeys(), 0, 10), requests, 1 << 20).accepts(headers)
+
+
+def test_who_is_limited_by_address_and_behind_a_proxy_is_left_to_the_application(served: Served) -> None:
+    requests = RequestMetrics(served.metrics, frozenset(), None)
+    headers = RequestHeaders(is_json=True, length=10, is_forwarded=True)
+    for rate, accepted in ((0.0, True), (1.0, False)):
+        fast_path = FastPath(served.plane, AccessControl(ApiKeys(), rate, 10), requests, 1 << 20)
+        assert fast_path.accepts(headers) is accepted
+
+
+def test_every_domain_error_is_a_problem() -> None:
+    from readmission.serving.http.problems import problem_of
+    from readmission.serving.inference import errors
+
+    made = [InvalidJsonError(3), InvalidFieldsError([]), UnscorableError(), NoModelError(), errors.NoExplanationError(),
+            errors.LogOffError()]  # fmt: skip
+    assert {type(error) for error in made} == set(PredictionError.__subclasses__())
+    for error in made:
+        assert re.fullmatch(r"[A-Z].*\.", problem_of(error).detail)

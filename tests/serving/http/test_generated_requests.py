@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from running_api import NOWHERE, put_on_shelf
+from running_api import NOWHERE, put_in_cache
 from serving_bundle import MadeBundle
 
 from api_process import api_process
@@ -20,7 +20,7 @@ SCHEMATHESIS = Path(sys.executable).with_name("st")
 
 
 def test_schemathesis_finds_nothing(tmp_path: Path, tree_bundle: MadeBundle, services: Services) -> None:
-    put_on_shelf(tmp_path, tree_bundle.folder, "3")
+    put_in_cache(tmp_path, tree_bundle.folder, "3")
     database = services.platform_url.get_secret_value()
     with api_process(tmp_path, mlflow_url=NOWHERE, platform_database_url=database) as api:
         command = [str(SCHEMATHESIS), "run", f"{api.url}/openapi.json", "--max-examples", EXAMPLES, "--seed", "1"]

@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 from pydantic import SecretStr
-from running_api import NOWHERE, calling, put_on_shelf
+from running_api import NOWHERE, calling, put_in_cache
 from serving_bundle import MadeBundle
 from test_predict_api import JSON, problem
 
@@ -25,7 +25,7 @@ KEYS = {scope: text for scope, (text, _) in MADE.items()}
 @pytest.fixture(scope="module")
 def protected(tree_bundle: MadeBundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     home = tmp_path_factory.mktemp("protected")
-    put_on_shelf(home, tree_bundle.folder, "7")
+    put_in_cache(home, tree_bundle.folder, "7")
     settings = Settings(
         home=home,
         mlflow_url=NOWHERE,
@@ -47,7 +47,7 @@ def test_without_a_key_nothing_is_predicted(protected: httpx.Client) -> None:
 @pytest.mark.parametrize("header", ["X-API-Key", "Authorization"])
 def test_a_key_opens_predictions(protected: httpx.Client, header: str) -> None:
     value = KEYS[Scope.PREDICT] if header == "X-API-Key" else f"Bearer {KEYS[Scope.PREDICT]}"
-    for _ in range(2):  # the application first, then the fast lane
+    for _ in range(2):  # the application first, then the fast path
         answer = protected.post("/predict", content=FULL_BODY, headers=JSON | {header: value})
         assert answer.status_code == 200
 
@@ -83,7 +83,7 @@ def test_every_answer_carries_security_headers(protected: httpx.Client, path: st
 
 
 def test_a_caller_that_asks_too_often_is_told_to_wait(tree_bundle: MadeBundle, tmp_path: Path) -> None:
-    put_on_shelf(tmp_path, tree_bundle.folder, "7")
+    put_in_cache(tmp_path, tree_bundle.folder, "7")
     settings = Settings(home=tmp_path, mlflow_url=NOWHERE, rate_limit=2, prediction_log=False)
     with calling(create_app(settings)) as client:
         answers = [client.post("/predict", content=FULL_BODY, headers=JSON) for _ in range(6)]
@@ -96,7 +96,7 @@ def test_a_caller_that_asks_too_often_is_told_to_wait(tree_bundle: MadeBundle, t
 @pytest.fixture
 def kept(new_platform: Callable[..., Settings], tree_bundle: MadeBundle) -> Settings:
     settings = new_platform().model_copy(update={"mlflow_url": NOWHERE, "model_name": "diabetes_readmission_model"})
-    put_on_shelf(settings.home, tree_bundle.folder, "7")
+    put_in_cache(settings.home, tree_bundle.folder, "7")
     return settings
 
 

@@ -6,25 +6,24 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from running_api import NOWHERE, calling, put_on_shelf
+from running_api import NOWHERE, calling, put_in_cache
 from serving_bundle import MadeBundle, records
 from starlette.types import ASGIApp
 from test_predict_api import JSON, as_json, problem
 
 from api_process import api_process
 from readmission.serving.app import create_app
-from readmission.serving.http import fast_path as fast_lane
+from readmission.serving.http import fast_path
 from readmission.serving.inference.scorer import Scorer
 from readmission.settings import Settings
 
 PLAIN = b'{"features":{"time_in_hospital":3}}'
-NEW = b'{"features":{"time_in_hospital":3,"encounter_id":1}}'
-"""Holds what only the application takes."""
 
 
 def request(body: bytes, *headers: bytes, path: bytes = b"/predict", version: bytes = b"1.1") -> bytes:
@@ -35,6 +34,18 @@ def request(body: bytes, *headers: bytes, path: bytes = b"/predict", version: by
         b"Content-Length: %d" % len(body),
     ]
     return b"\r\n".join([*lines, *headers, b"", body])
+
+
+def for_application(*headers: bytes) -> bytes:
+    """The same request as ``request(PLAIN)``, which its query keeps from the fast path."""
+    return request(PLAIN, *headers, path=b"/predict?a=1")
+
+
+KINDS = {
+    "plain": partial(request, PLAIN),
+    "asgi": for_application,
+    "wrong": partial(request, b'{"features":'),
+}
 
 
 class Line:
@@ -91,7 +102,7 @@ class Spy:
 @pytest.fixture(scope="module")
 def client(tree_bundle: MadeBundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     home = tmp_path_factory.mktemp("spied")
-    put_on_shelf(home, tree_bundle.folder, "7")
+    put_in_cache(home, tree_bundle.folder, "7")
     app = create_app(Settings(home=home, mlflow_url=NOWHERE, model_poll_seconds=3600, prediction_log=False))
     with calling(Spy(app)) as client:
         yield client
@@ -102,7 +113,9 @@ def client(tree_bundle: MadeBundle, tmp_path_factory: pytest.TempPathFactory) ->
     [
         (request(PLAIN), True),
         (request(PLAIN, b"X-Forwarded-For: 10.0.0.1"), True),
-        (request(NEW), False),
+        (request(b'{"features":{"encounter_id":1,"race":"Martian"}}'), True),
+        (request(b'{"features":'), True),
+        (request(b'{"features":{"race":1}}'), True),
         (request(PLAIN, path=b"/predict?a=1"), False),
         (request(PLAIN, b"Connection: close"), False),
         (request(PLAIN, version=b"1.0"), False),
@@ -131,10 +144,9 @@ def test_either_way_the_answer_looks_the_same(client: httpx.Client) -> None:
     with connected(client) as line:
         line.send(request(PLAIN, b"X-Request-ID: mine"))
         status, headers, body = line.answer()
-        line.send(request(NEW, b"X-Request-ID: mine"))
-        assert line.answer()[::2] == (status, body)
-        line.send(request(NEW, b"X-Request-ID: mine"))
-        _, others, _ = line.answer()
+        line.send(for_application(b"X-Request-ID: mine"))
+        other_status, others, other_body = line.answer()
+    assert (other_status, other_body) == (status, body)
     changing = {"x-prediction-id", "date"}
     assert headers.keys() == others.keys() >= changing
     assert {name: headers[name] for name in headers.keys() - changing} == {
@@ -145,18 +157,19 @@ def test_either_way_the_answer_looks_the_same(client: httpx.Client) -> None:
 
 
 def test_requests_in_one_go_are_answered_in_their_order(client: httpx.Client) -> None:
-    """Plain ones, others and wrong ones, all sent before the first answer is read."""
-    bodies = [PLAIN, NEW, PLAIN, PLAIN, b'{"features":', PLAIN, NEW, NEW, PLAIN]
+    """Plain ones, wrong ones and some for the application, all sent before the first answer is read."""
+    kinds = "plain asgi plain plain wrong plain asgi asgi plain"
+    texts = [KINDS[kind](b"X-Request-ID: n%d" % place) for place, kind in enumerate(kinds.split())]
     with connected(client) as line:
-        line.send(b"".join(request(body, b"X-Request-ID: n%d" % place) for place, body in enumerate(bodies)))
-        answers = [line.answer() for _ in bodies]
-    assert [headers["x-request-id"] for _, headers, _ in answers] == [f"n{place}" for place in range(len(bodies))]
+        line.send(b"".join(texts))
+        answers = [line.answer() for _ in texts]
+    assert [headers["x-request-id"] for _, headers, _ in answers] == [f"n{place}" for place in range(len(texts))]
     assert [status for status, _, _ in answers] == [200, 200, 200, 200, 400, 200, 200, 200, 200]
     assert len({body for status, _, body in answers if status == 200}) == 1
 
 
 def test_more_than_run_together_are_answered_in_their_order(client: httpx.Client) -> None:
-    count = 3 * fast_lane.MOST_TOGETHER + 5
+    count = 3 * fast_path.MAX_TOGETHER + 5
     with connected(client) as line:
         line.send(b"".join(request(PLAIN, b"X-Request-ID: n%d" % place) for place in range(count)))
         assert [line.answer()[1]["x-request-id"] for _ in range(count)] == [f"n{place}" for place in range(count)]
@@ -205,9 +218,20 @@ def test_both_ways_are_counted_alike(client: httpx.Client) -> None:
         return sum(float(line.removeprefix(series)) for line in lines if line.startswith(series))
 
     before = counted()
-    for body in (PLAIN, NEW, PLAIN):
-        assert client.post("/predict", content=body, headers=JSON).status_code == 200
+    for path in ("/predict", "/predict?a=1", "/predict"):
+        assert client.post(path, content=PLAIN, headers=JSON).status_code == 200
     assert counted() == before + 3
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]", b'{"features":{"race":1,"x":2}}', b'{"features":{},"y":1}'])
+def test_both_ways_refuse_alike(client: httpx.Client, body: bytes) -> None:
+    one, other = (client.post(path, content=body, headers=JSON) for path in ("/predict", "/predict?a=1"))
+    assert (one.status_code, one.content) == (other.status_code, other.content)
+    assert one.status_code in (400, 422)
+    changing = {"date", "x-request-id"}
+    assert {name: one.headers[name] for name in one.headers.keys() - changing} == {
+        name: other.headers[name] for name in other.headers.keys() - changing
+    }
 
 
 @pytest.mark.parametrize("broken", ["none", "error"])
@@ -232,7 +256,7 @@ def test_nobody_waits_for_a_model_that_fails(
 
 def test_an_idle_connection_is_closed_in_the_end(tree_bundle: MadeBundle, tmp_path: Path) -> None:
     """As uvicorn does after five seconds."""
-    put_on_shelf(tmp_path, tree_bundle.folder)
+    put_in_cache(tmp_path, tree_bundle.folder)
     app = create_app(Settings(home=tmp_path, mlflow_url=NOWHERE, prediction_log=False))
     with calling(app) as client, connected(client) as line:
         line.send(request(PLAIN))
@@ -244,7 +268,7 @@ def test_an_idle_connection_is_closed_in_the_end(tree_bundle: MadeBundle, tmp_pa
 
 def test_the_end_of_the_server_cuts_no_request_off(tree_bundle: MadeBundle, tmp_path: Path) -> None:
     """Half a request has arrived when the server is told to end; the other half still gets its answer."""
-    put_on_shelf(tmp_path, tree_bundle.folder)
+    put_in_cache(tmp_path, tree_bundle.folder)
     with (
         api_process(tmp_path, mlflow_url=NOWHERE, prediction_log="false") as api,
         closing(Line(api.url)) as half,

@@ -1,32 +1,46 @@
-"""What a request may hold: the schema's columns, their ranges, nothing else."""
+"""What a record may hold: the schema's columns, their ranges, nothing else; and that OpenAPI says the same."""
 
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from test_predict_api import ANY_JSON
 
 from documented import FULL_BODY, PARTIAL_BODY
-from readmission.schema import BY_NAME, COLUMN_NAMES, RECORD_COLUMNS, Column, Kind
-from readmission.serving.http.schemas import EXAMPLE, PARTIAL_EXAMPLE, TEXT_LIMIT, Features, PredictRequest
+from readmission.schema import COLUMN_NAMES, RECORD_COLUMNS, Column, Kind
+from readmission.serving.http.schemas import (
+    EXAMPLE,
+    FEATURES_SCHEMA,
+    PARTIAL_EXAMPLE,
+    PREDICT_REQUEST_SCHEMA,
+)
+from readmission.serving.inference.decoding import decode_record
+from readmission.serving.inference.errors import InvalidFieldsError
+from readmission.serving.inference.validation import MAX_TEXT, check_record
 
 NUMBERS = [column for column in RECORD_COLUMNS if column.is_number]
 TEXTS = [column for column in RECORD_COLUMNS if not column.is_number]
 IDS = {"ids": lambda column: column.name}
 
 
+def read(features: dict[str, Any]) -> dict[str, Any]:
+    values = check_record(decode_record(json.dumps({"features": features}).encode()).values)
+    return {column.name: value for column, value in zip(RECORD_COLUMNS, values, strict=True) if value is not None}
+
+
 def raw(**features: Any) -> dict[str, Any]:
-    return {name: value for name, value in Features.model_validate(features).raw().items() if value is not None}
+    return read(features)
 
 
 def refused(**features: Any) -> str:
-    with pytest.raises(ValidationError) as caught:
-        Features.model_validate(features)
-    (error,) = caught.value.errors()
-    assert error["loc"] == tuple(features)
-    return str(error["msg"])
+    with pytest.raises(InvalidFieldsError) as caught:
+        read(features)
+    (error,) = caught.value.errors
+    assert error.field == f"features.{next(iter(features))}"
+    return error.detail
 
 
 def test_the_examples_are_the_documented_ones() -> None:
@@ -36,12 +50,19 @@ def test_the_examples_are_the_documented_ones() -> None:
 
 
 def test_every_column_of_the_schema_is_a_field_and_nothing_else() -> None:
-    names = [field.alias or name for name, field in Features.model_fields.items()]
-    assert sorted(names) == sorted(COLUMN_NAMES)
+    assert sorted(FEATURES_SCHEMA["properties"]) == sorted(COLUMN_NAMES)
 
 
-def test_the_raw_record_has_the_sources_names_only() -> None:
-    assert list(Features.model_validate({}).raw()) == [column.name for column in RECORD_COLUMNS]
+@given(st.dictionaries(st.sampled_from(COLUMN_NAMES) | st.text(max_size=5), ANY_JSON, max_size=4))
+def test_the_json_schema_allows_what_is_read(features: dict[str, Any]) -> None:
+    components = {"components": {"schemas": {"Features": FEATURES_SCHEMA}}}
+    try:
+        jsonschema.validate(json.loads(json.dumps({"features": features})), PREDICT_REQUEST_SCHEMA | components)
+    except jsonschema.ValidationError:
+        with pytest.raises(InvalidFieldsError):
+            read(features)
+    else:
+        read(features)
 
 
 @pytest.mark.parametrize("column", NUMBERS, **IDS)
@@ -72,13 +93,13 @@ def test_every_field_may_be_missing(column: Column, value: object) -> None:
 
 @pytest.mark.parametrize("column", TEXTS, **IDS)
 def test_texts_have_a_limit(column: Column) -> None:
-    longest = "x" * TEXT_LIMIT
+    longest = "x" * MAX_TEXT
     assert raw(**{column.name: longest}) == {column.name: longest}
     for value in (longest + "x", 5, 1.5, True, ["x"], {"x": "y"}):
-        assert refused(**{column.name: value}) == f"must be text of up to {TEXT_LIMIT} characters or null"
+        assert refused(**{column.name: value}) == f"must be text of up to {MAX_TEXT} characters or null"
 
 
-@given(st.text(max_size=TEXT_LIMIT))
+@given(st.text(max_size=MAX_TEXT))
 def test_any_short_text_is_a_level(text: str) -> None:
     assert raw(race=text) == {"race": text}
 
@@ -91,14 +112,12 @@ def test_identifiers_and_outcome_are_ignored(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("name", ["Race", "glyburide_metformin", "blood_type", "", "features"])
 def test_an_unknown_field_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match="extra_forbidden"):
-        Features.model_validate({name: "No"})
+    assert refused(**{name: "No"}) == "is no field of a record"
 
 
 def test_the_json_schema_describes_every_column() -> None:
-    properties = PredictRequest.model_json_schema()["$defs"]["Features"]["properties"]
     for column in RECORD_COLUMNS:
-        described = properties[column.name]
+        described = FEATURES_SCHEMA["properties"][column.name]
         assert described["description"] == column.description
         assert described["x-kind"] == column.kind
         assert described["examples"] == [EXAMPLE["features"][column.name]]
@@ -107,14 +126,12 @@ def test_the_json_schema_describes_every_column() -> None:
 
 
 def test_the_json_schema_has_the_ranges() -> None:
-    properties = PredictRequest.model_json_schema()["$defs"]["Features"]["properties"]
     for column in NUMBERS:
-        number = properties[column.name]["anyOf"][0]
-        assert number == {"type": "integer", "minimum": column.low, "maximum": column.high}
-        assert properties[column.name]["x-seen-range"] == [column.seen_low, column.seen_high]
+        described = FEATURES_SCHEMA["properties"][column.name]
+        assert described["anyOf"][0] == {"type": "integer", "minimum": column.low, "maximum": column.high}
+        assert described["x-seen-range"] == [column.seen_low, column.seen_high]
     assert {column.kind for column in NUMBERS} == {Kind.CODE, Kind.COUNT}
 
 
 def test_no_field_is_required() -> None:
-    assert "required" not in PredictRequest.model_json_schema()["$defs"]["Features"]
-    assert BY_NAME.keys() == PredictRequest.model_json_schema()["$defs"]["Features"]["properties"].keys()
+    assert "required" not in FEATURES_SCHEMA

@@ -14,7 +14,7 @@ from documented import FULL_BODY, HEALTH
 from readmission.schema import LABELS, RECORD_COLUMNS
 from readmission.serving.app import create_app
 from readmission.serving.inference.data_plane import DataPlane
-from readmission.serving.telemetry.metrics import BUCKETS, Telemetry
+from readmission.serving.telemetry.metrics import BUCKETS, Metrics
 from readmission.settings import Settings
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -146,7 +146,7 @@ def test_latency_buckets_begin_at_a_tenth_of_a_millisecond(client: httpx.Client)
 
 
 def test_two_applications_do_not_share_metrics() -> None:
-    one, other = Telemetry(), Telemetry()
+    one, other = Metrics(), Metrics()
     one.started()
     assert b"predict_requests_in_progress 1.0" in one.exposition()
     assert b"predict_requests_in_progress 0.0" in other.exposition()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from readmission.mlflow_rest import ModelVersion
-from readmission.serving.inference.model_cache import POINTER_NAME, VERSION_NAME, Shelf
+from readmission.serving.inference.model_cache import POINTER_NAME, VERSION_NAME, ModelCache
 
 
 def version(number: int, run_id: str = "r") -> ModelVersion:
@@ -17,11 +17,11 @@ def version(number: int, run_id: str = "r") -> ModelVersion:
     )
 
 
-def put(shelf: Shelf, named: ModelVersion, content: str = "x") -> None:
-    with shelf.workspace() as folder:
+def put(cache: ModelCache, named: ModelVersion, content: str = "x") -> None:
+    with cache.workspace() as folder:
         (folder / "model.onnx").write_text(content)
-        shelf.put(folder, named)
-    shelf.point_at(named)
+        cache.put(folder, named)
+    cache.set_newest(named)
 
 
 @pytest.fixture
@@ -30,49 +30,49 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(folder: Path) -> Shelf:
-    return Shelf(folder)
+def cache(folder: Path) -> ModelCache:
+    return ModelCache(folder)
 
 
-def test_an_empty_shelf_has_nothing(shelf: Shelf, folder: Path) -> None:
-    assert shelf.kept() == []
-    assert shelf.find(version(1)) is None
+def test_an_empty_shelf_has_nothing(cache: ModelCache, folder: Path) -> None:
+    assert cache.versions() == []
+    assert cache.find(version(1)) is None
     assert not folder.exists()
 
 
-def test_what_was_put_is_found_under_its_version(shelf: Shelf, folder: Path) -> None:
-    put(shelf, version(3))
-    assert shelf.kept() == [version(3)]
-    assert shelf.find(version(3)) == folder / "3"
+def test_what_was_put_is_found_under_its_version(cache: ModelCache, folder: Path) -> None:
+    put(cache, version(3))
+    assert cache.versions() == [version(3)]
+    assert cache.find(version(3)) == folder / "3"
     assert (folder / "3" / "model.onnx").read_text() == "x"
 
 
-def test_only_the_last_two_stay(shelf: Shelf, folder: Path) -> None:
+def test_only_the_last_two_stay(cache: ModelCache, folder: Path) -> None:
     for number in (1, 2, 3):
-        put(shelf, version(number))
-    assert shelf.kept() == [version(3), version(2)]
+        put(cache, version(number))
+    assert cache.versions() == [version(3), version(2)]
     assert sorted(path.name for path in folder.iterdir()) == ["2", "3", POINTER_NAME]
 
 
-def test_a_roll_back_keeps_both(shelf: Shelf) -> None:
-    put(shelf, version(1))
-    put(shelf, version(2))
-    shelf.point_at(version(1))
-    assert shelf.kept() == [version(1), version(2)]
+def test_a_roll_back_keeps_both(cache: ModelCache) -> None:
+    put(cache, version(1))
+    put(cache, version(2))
+    cache.set_newest(version(1))
+    assert cache.versions() == [version(1), version(2)]
 
 
-def test_the_same_number_of_another_run_is_another_version(shelf: Shelf, folder: Path) -> None:
-    put(shelf, version(1, "old"), "old")
-    assert shelf.find(version(1, "new")) is None
-    put(shelf, version(1, "new"), "new")
-    assert shelf.find(version(1, "old")) is None
-    assert shelf.find(version(1, "new")) == folder / "1"
+def test_the_same_number_of_another_run_is_another_version(cache: ModelCache, folder: Path) -> None:
+    put(cache, version(1, "old"), "old")
+    assert cache.find(version(1, "new")) is None
+    put(cache, version(1, "new"), "new")
+    assert cache.find(version(1, "old")) is None
+    assert cache.find(version(1, "new")) == folder / "1"
     assert (folder / "1" / "model.onnx").read_text() == "new"
 
 
-def test_a_workspace_leaves_nothing(shelf: Shelf, folder: Path) -> None:
+def test_a_workspace_leaves_nothing(cache: ModelCache, folder: Path) -> None:
     def fail() -> None:
-        with shelf.workspace() as inside:
+        with cache.workspace() as inside:
             (inside / "model.onnx").write_text("x")
             raise RuntimeError
 
@@ -81,37 +81,37 @@ def test_a_workspace_leaves_nothing(shelf: Shelf, folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_workspaces_of_killed_processes_are_cleared_but_live_ones_stay(shelf: Shelf, folder: Path) -> None:
-    put(shelf, version(1))
+def test_workspaces_of_killed_processes_are_cleared_but_live_ones_stay(cache: ModelCache, folder: Path) -> None:
+    put(cache, version(1))
     stale, live = folder / ".incoming-stale", folder / ".incoming-live"
     stale.mkdir()
     live.mkdir()
     long_ago = time.time() - 7200
     os.utime(stale, (long_ago, long_ago))
-    shelf.point_at(version(1))
+    cache.set_newest(version(1))
     assert not stale.exists()
     assert live.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"versions": 1}', b"\xff", b'{"versions": ["../.."]}'])
-def test_a_broken_pointer_is_an_empty_shelf(shelf: Shelf, folder: Path, content: bytes) -> None:
-    put(shelf, version(1))
+def test_a_broken_pointer_is_an_empty_shelf(cache: ModelCache, folder: Path, content: bytes) -> None:
+    put(cache, version(1))
     (folder / POINTER_NAME).write_bytes(content)
-    assert shelf.kept() == []
-    put(shelf, version(2))
-    assert shelf.kept() == [version(2)]
+    assert cache.versions() == []
+    put(cache, version(2))
+    assert cache.versions() == [version(2)]
 
 
-def test_a_folder_without_its_name_is_left_out(shelf: Shelf, folder: Path) -> None:
-    put(shelf, version(1))
-    put(shelf, version(2))
+def test_a_folder_without_its_name_is_left_out(cache: ModelCache, folder: Path) -> None:
+    put(cache, version(1))
+    put(cache, version(2))
     (folder / "2" / VERSION_NAME).unlink()
-    assert shelf.kept() == [version(1)]
+    assert cache.versions() == [version(1)]
 
 
-def test_the_pointer_is_never_seen_half_written(shelf: Shelf, folder: Path) -> None:
-    put(shelf, version(1))
+def test_the_pointer_is_never_seen_half_written(cache: ModelCache, folder: Path) -> None:
+    put(cache, version(1))
     before = (folder / POINTER_NAME).stat().st_ino
-    shelf.point_at(version(1))
+    cache.set_newest(version(1))
     assert (folder / POINTER_NAME).stat().st_ino != before  # replaced, not written over
     assert json.loads((folder / POINTER_NAME).read_text()) == {"versions": ["1"]}

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from faulty_mlflow import ARTIFACTS, FaultyMlflow, json_answer
-from running_api import NOWHERE, put_on_shelf
+from running_api import NOWHERE, put_in_cache
 from serving_bundle import MODEL_NAME, MadeBundle, edit_json
 
 from readmission.mlflow_rest import MlflowRest
 from readmission.model_bundle import files as bundle
 from readmission.serving.inference import model_store
-from readmission.serving.inference.model_cache import Shelf
+from readmission.serving.inference.model_cache import ModelCache
 from readmission.serving.inference.model_store import ModelStore
 from readmission.serving.inference.scorer import Scorer
 
@@ -25,9 +25,9 @@ class Watched:
     """A store with all that it touches."""
 
     def __init__(self, home: Path, url: str) -> None:
-        self.shelf = Shelf(home / "serving")
+        self.cache = ModelCache(home / "serving")
         self.swaps: list[Scorer] = []
-        self.store = ModelStore(MODEL_NAME, MlflowRest(url, 5.0), self.shelf, 0.01, self.swaps.append)
+        self.store = ModelStore(MODEL_NAME, MlflowRest(url, 5.0), self.cache, 0.01, self.swaps.append)
 
     def refresh(self) -> None:
         asyncio.run(self.store.refresh())
@@ -60,7 +60,7 @@ def test_a_published_version_is_loaded_and_kept(
     watched.refresh()
     assert watched.version == "1"
     assert [scorer.version for scorer in watched.swaps] == ["1"]
-    assert watched.shelf.kept() == [published]
+    assert watched.cache.versions() == [published]
 
 
 def test_an_unmoved_alias_costs_one_request(watched: Watched, mlflow: FaultyMlflow, tree_bundle: MadeBundle) -> None:
@@ -136,7 +136,7 @@ def test_another_registry_with_the_same_number_is_noticed(
 
 
 def test_a_start_needs_nobody(tmp_path: Path, tree_bundle: MadeBundle) -> None:
-    put_on_shelf(tmp_path, tree_bundle.folder, "5")
+    put_in_cache(tmp_path, tree_bundle.folder, "5")
     watched = Watched(tmp_path, NOWHERE)
     watched.store.load_last_good()
     assert watched.version == "5"
@@ -145,8 +145,8 @@ def test_a_start_needs_nobody(tmp_path: Path, tree_bundle: MadeBundle) -> None:
 def test_a_start_with_a_damaged_newest_takes_the_one_before(
     tmp_path: Path, tree_bundle: MadeBundle, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put_on_shelf(tmp_path, tree_bundle.folder, "5")
-    put_on_shelf(tmp_path, tree_bundle.folder, "6")
+    put_in_cache(tmp_path, tree_bundle.folder, "5")
+    put_in_cache(tmp_path, tree_bundle.folder, "6")
     (tmp_path / "serving" / "6" / bundle.ENCODER_FILE).write_text("{")
     watched = Watched(tmp_path, NOWHERE)
     watched.store.load_last_good()
@@ -155,8 +155,8 @@ def test_a_start_with_a_damaged_newest_takes_the_one_before(
 
 
 def test_a_start_does_not_take_another_model(tmp_path: Path, tree_bundle: MadeBundle) -> None:
-    put_on_shelf(tmp_path, tree_bundle.folder, "5")
-    store = ModelStore("another_model", MlflowRest(NOWHERE), Shelf(tmp_path / "serving"), 1.0, lambda _: None)
+    put_in_cache(tmp_path, tree_bundle.folder, "5")
+    store = ModelStore("another_model", MlflowRest(NOWHERE), ModelCache(tmp_path / "serving"), 1.0, lambda _: None)
     store.load_last_good()
     assert store.current is None
 
@@ -208,7 +208,7 @@ def test_a_broken_version_is_refused_once_until_the_alias_moves(
     watched.refresh()
     assert len(messages(caplog)) == 2
     assert watched.version == "1"
-    assert [version.version for version in watched.shelf.kept()] == ["1"]
+    assert [version.version for version in watched.cache.versions()] == ["1"]
 
 
 def test_after_a_broken_version_the_next_good_one_serves(

@@ -11,9 +11,9 @@ from command_line import eventually
 from readmission.serving.prediction_log import log as prediction_log
 from readmission.serving.prediction_log.log import PredictionLog
 from readmission.serving.prediction_log.records import (
-    Entry,
-    FeedbackEntry,
-    PredictionEntry,
+    FeedbackRecord,
+    LogRecord,
+    PredictionRecord,
     from_line,
     record_json,
     to_line,
@@ -22,8 +22,8 @@ from readmission.serving.prediction_log.spool import Spool
 from readmission.serving.telemetry.ids import prediction_id
 
 
-def prediction(number: int, **features: str | int | None) -> PredictionEntry:
-    return PredictionEntry(
+def prediction(number: int, **features: str | int | None) -> PredictionRecord:
+    return PredictionRecord(
         prediction_id(time.time()), float(number), "7", record_json(features), (0.5, 0.25, 0.25), "NO"
     )
 
@@ -34,14 +34,14 @@ class FickleStore:
     def __init__(self) -> None:
         self.up = True
         self.poison: set[str] = set()
-        self.entries: list[Entry] = []
+        self.entries: list[LogRecord] = []
         self.dropped: list[int] = []
         self.closed = False
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, entries: Sequence[LogRecord]) -> None:
         if not self.up:
             raise psycopg.OperationalError("away")
-        if any(isinstance(entry, PredictionEntry) and entry.id in self.poison for entry in entries):
+        if any(isinstance(entry, PredictionRecord) and entry.id in self.poison for entry in entries):
             raise psycopg.DataError("poison")
         self.entries += entries
 
@@ -125,7 +125,7 @@ def test_nothing_is_lost_while_the_database_is_away(tmp_path: Path) -> None:
 def test_what_waits_on_disk_survives_a_restart(tmp_path: Path) -> None:
     first = Set(tmp_path)
     first.store.up = False
-    entries = [prediction(1, race="Asian"), FeedbackEntry(prediction_id(2.0), 2.0, "<30")]
+    entries = [prediction(1, race="Asian"), FeedbackRecord(prediction_id(2.0), 2.0, "<30")]
     for entry in entries:
         first.log.put(entry)
     first.log.stop()
@@ -202,9 +202,9 @@ def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [prediction(1, race='A\u00e4\\"\t', age=None), FeedbackEntry(prediction_id(1.0), 1.5, "NO")]
+    "entry", [prediction(1, race='A\u00e4\\"\t', age=None), FeedbackRecord(prediction_id(1.0), 1.5, "NO")]
 )
-def test_lines_hold_whole_entries(entry: Entry) -> None:
+def test_lines_hold_whole_entries(entry: LogRecord) -> None:
     assert from_line(to_line(entry)) == entry
 
 

@@ -14,11 +14,11 @@ import pytest
 from pydantic import SecretStr
 
 from readmission.schema import LABELS
-from readmission.serving.http.decoding import read_csv, read_json
 from readmission.serving.inference.batch import Scores
+from readmission.serving.inference.decoding import decode_csv, decode_json
 from readmission.serving.prediction_log import sql as prediction_store
-from readmission.serving.prediction_log.batch_records import make_entry
-from readmission.serving.prediction_log.records import BatchEntry, FeedbackEntry, PredictionEntry, record_json
+from readmission.serving.prediction_log.batch_records import make_batch_record
+from readmission.serving.prediction_log.records import BatchRecord, FeedbackRecord, PredictionRecord, record_json
 from readmission.serving.prediction_log.sql import PredictionStore
 from readmission.serving.telemetry.ids import id_texts, prediction_id, prediction_ids
 from readmission.settings import Settings
@@ -40,13 +40,13 @@ def rows(platform: Settings, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def prediction(at: float = 1.5e9, **features: str | int | None) -> PredictionEntry:
-    return PredictionEntry(prediction_id(at), at, "7", record_json(features), (0.1, 1 / 3, 1e-17), ">30")
+def prediction(at: float = 1.5e9, **features: str | int | None) -> PredictionRecord:
+    return PredictionRecord(prediction_id(at), at, "7", record_json(features), (0.1, 1 / 3, 1e-17), ">30")
 
 
 def test_entries_are_kept_exactly(store: PredictionStore, platform: Settings) -> None:
     entry = prediction(**ODD)
-    store.write([entry, FeedbackEntry(entry.id, 1.6e9, "<30")])
+    store.write([entry, FeedbackRecord(entry.id, 1.6e9, "<30")])
     (row,) = rows(platform, "SELECT id::text, extract(epoch FROM at)::float8, model_version, features, probabilities,"
                   " readmission_class FROM predictions")  # fmt: skip
     assert row[:3] == (entry.id, entry.at, "7")
@@ -56,17 +56,17 @@ def test_entries_are_kept_exactly(store: PredictionStore, platform: Settings) ->
     assert rows(platform, "SELECT prediction_id::text, readmitted FROM feedback") == [(entry.id, "<30")]
 
 
-def batch(raw: pa.Table, at: float = 1.5e9) -> tuple[BatchEntry, list[str], Scores]:
+def batch(raw: pa.Table, at: float = 1.5e9) -> tuple[BatchRecord, list[str], Scores]:
     chances = np.random.default_rng(1).dirichlet([1, 1, 1], raw.num_rows)
     scores = Scores(np.argmax(chances, axis=1), chances)
     ids = prediction_ids(at, raw.num_rows)
-    return make_entry(raw, ids, scores, "7", at), id_texts(ids).to_pylist(), scores
+    return make_batch_record(raw, ids, scores.labels, scores.probabilities, "7", at), id_texts(ids).to_pylist(), scores
 
 
 def test_a_batch_is_kept_exactly(store: PredictionStore, platform: Settings) -> None:
     odd = {"race": 'a\tb\n\r\\"\\N\x00ü', "diag_1": "250.83", "number_inpatient": 3, "weight": "?"}
     records = [odd, {"time_in_hospital": 14, "number_inpatient": "?"}, {"diag_1": "", "metformin-pioglitazone": "No"}]
-    raw = read_json(json.dumps({"records": records}).encode())
+    raw = decode_json(json.dumps({"records": records}).encode())
     entry, ids, scores = batch(raw.select([*records[0], "time_in_hospital", "metformin-pioglitazone"]))
     store.write([entry, prediction(), entry])
     query = (
@@ -88,7 +88,7 @@ def test_a_batch_is_kept_exactly(store: PredictionStore, platform: Settings) -> 
 
 
 def test_of_a_batch_only_the_columns_that_it_has_are_kept(store: PredictionStore, platform: Settings) -> None:
-    entry, _, _ = batch(read_csv(b"race,number_inpatient\nAsian,2\n,\n"))
+    entry, _, _ = batch(decode_csv(b"race,number_inpatient\nAsian,2\n,\n"))
     store.write([entry])
     found = rows(platform, "SELECT features FROM predictions ORDER BY features ->> 'race'")
     assert sorted(str(row[0]) for row in found) == sorted(
@@ -105,14 +105,16 @@ def test_entries_are_kept_once(store: PredictionStore, platform: Settings) -> No
 
 def test_the_latest_feedback_counts(store: PredictionStore, platform: Settings) -> None:
     number = prediction_id(1.0)
-    store.write([FeedbackEntry(number, 2.0, "NO"), FeedbackEntry(number, 5.0, "<30"), FeedbackEntry(number, 3.0, "NO")])
-    store.write([FeedbackEntry(number, 4.0, ">30")])
+    store.write(
+        [FeedbackRecord(number, 2.0, "NO"), FeedbackRecord(number, 5.0, "<30"), FeedbackRecord(number, 3.0, "NO")]
+    )
+    store.write([FeedbackRecord(number, 4.0, ">30")])
     assert rows(platform, "SELECT readmitted FROM feedback") == [("<30",)]
 
 
 def test_what_is_no_entry_changes_nothing(store: PredictionStore, platform: Settings) -> None:
     with pytest.raises(psycopg.DataError):
-        store.write([prediction(), FeedbackEntry("no uuid", 1.0, "NO")])
+        store.write([prediction(), FeedbackRecord("no uuid", 1.0, "NO")])
     assert rows(platform, "SELECT count(*) FROM predictions") == [(0,)]
     store.write([prediction()])
     assert rows(platform, "SELECT count(*) FROM predictions") == [(1,)]

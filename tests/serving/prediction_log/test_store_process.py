@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from test_sql import batch, prediction, rows
 
 from command_line import eventually
-from readmission.serving.http.decoding import read_csv
+from readmission.serving.inference.decoding import decode_csv
 from readmission.serving.prediction_log import store_process
-from readmission.serving.prediction_log.records import FeedbackEntry
+from readmission.serving.prediction_log.records import FeedbackRecord
 from readmission.serving.prediction_log.store_process import StoreProcess
 from readmission.settings import Settings
 
@@ -39,8 +39,8 @@ def count(platform: Settings) -> object:
 
 def test_entries_of_every_kind_are_stored(store: StoreProcess, platform: Settings) -> None:
     entry = prediction(race='a\tb\n\\"ü')
-    many, _, _ = batch(read_csv(b"race\nAsian\nHispanic\n"))
-    store.write([entry, many, FeedbackEntry(entry.id, 1.6e9, "<30")])
+    many, _, _ = batch(decode_csv(b"race\nAsian\nHispanic\n"))
+    store.write([entry, many, FeedbackRecord(entry.id, 1.6e9, "<30")])
     assert count(platform) == 3
     kept = rows(platform, f"SELECT features FROM predictions WHERE id = '{entry.id}'")
     assert kept == [({"race": 'a\tb\n\\"ü'},)]
@@ -68,7 +68,7 @@ def test_neither_password_nor_address_can_be_read_from_outside(store: StoreProce
 
 def test_what_the_database_refuses_is_told_apart_from_its_absence(store: StoreProcess, platform: Settings) -> None:
     with pytest.raises(psycopg.DataError):
-        store.write([prediction(), FeedbackEntry("no uuid", 1.0, "NO")])
+        store.write([prediction(), FeedbackRecord("no uuid", 1.0, "NO")])
     assert count(platform) == 0
     away = StoreProcess(SecretStr("postgresql://nobody:x@127.0.0.1:9/nothing"))
     with pytest.raises(psycopg.OperationalError) as raised:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from running_api import NOWHERE, put_on_shelf
+from running_api import NOWHERE, put_in_cache
 from serving_bundle import MadeBundle
 
 from api_process import api_process
@@ -71,7 +71,7 @@ def collecting() -> Iterator[Collector]:
 
 @pytest.fixture
 def home(tmp_path: Path, tree_bundle: MadeBundle) -> Path:
-    put_on_shelf(tmp_path, tree_bundle.folder, "3")
+    put_in_cache(tmp_path, tree_bundle.folder, "3")
     return tmp_path
 
 
@@ -79,27 +79,51 @@ def attributes(span: Span) -> dict[str, str]:
     return {item.key: str(item.value) for item in span.attributes}
 
 
-def test_requests_become_spans_below_their_callers(home: Path) -> None:
+def traced(
+    home: Path, paths: Sequence[str], headers: dict[str, str], **settings: str
+) -> tuple[list[httpx.Response], Collector]:
+    """Post the documented request to each path; what was answered, and what arrived."""
     with collecting() as collector:
         address = f"http://127.0.0.1:{collector.port}"
-        with api_process(home, mlflow_url=NOWHERE, otlp_endpoint=address) as api:
-            headers = {**JSON, "traceparent": CALLER}
-            answer = httpx.post(f"{api.url}/predict", content=FULL_BODY, headers=headers, trust_env=False)
+        with api_process(home, mlflow_url=NOWHERE, otlp_endpoint=address, **settings) as api:
+            answers = [
+                httpx.post(f"{api.url}{path}", content=FULL_BODY, headers={**JSON, **headers}, trust_env=False)
+                for path in paths
+            ]
             httpx.get(f"{api.url}/health", trust_env=False)
             api.stop()  # what is not sent yet is sent then
-        spans = collector.spans()
-        resource = {
-            item.key: item.value.string_value for item in collector.requests[0].resource_spans[0].resource.attributes
-        }
-    assert answer.status_code == 200
+    return answers, collector
+
+
+def test_requests_become_spans_below_their_callers(home: Path) -> None:
+    """Those of the fast path, and those of the application, which a query makes of them."""
+    answers, collector = traced(home, ["/predict", "/predict?a=1"], {"traceparent": CALLER})
+    resource = {
+        item.key: item.value.string_value for item in collector.requests[0].resource_spans[0].resource.attributes
+    }
     assert resource["service.name"] == "readmission-api"
-    (span,) = [span for span in spans if "predict" in span.name]
-    assert span.name == "POST /predict"
-    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (CALLER.split("-")[1], CALLER.split("-")[2])
-    found = attributes(span)
-    assert any(answer.headers["X-Prediction-Id"] in value for value in found.values())
-    assert not any("Caucasian" in value for value in found.values())
-    assert not [span for span in spans if "health" in span.name]
+    spans = [span for span in collector.spans() if "predict" in span.name]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(spans) == len(answers)
+    for answer, span in zip(answers, sorted(spans, key=lambda span: span.start_time_unix_nano), strict=True):
+        assert span.name == "POST /predict"
+        assert (span.trace_id.hex(), span.parent_span_id.hex()) == (CALLER.split("-")[1], CALLER.split("-")[2])
+        assert 0 < span.end_time_unix_nano - span.start_time_unix_nano < 5e9
+        found = attributes(span)
+        for header in ("X-Request-Id", "X-Prediction-Id", "X-Model-Version"):
+            assert answer.headers[header] in found[f"http.response.header.{header.lower().replace('-', '_')}"]
+        assert ("200" in found["http.status_code"], "POST" in found["http.method"]) == (True, True)
+        assert not any("Caucasian" in value for value in found.values())
+    assert not [span for span in collector.spans() if "health" in span.name]
+
+
+def test_only_a_share_of_requests_is_traced(home: Path) -> None:
+    paths = ["/predict"] * 20 + ["/predict?a=1"] * 20
+    answers, collector = traced(home, paths, {}, trace_sample_ratio="0")
+    assert [answer.status_code for answer in answers] == [200] * 40
+    assert collector.spans() == []
+    _, collector = traced(home, ["/predict", "/predict?a=1"], {"traceparent": CALLER}, trace_sample_ratio="0")
+    assert len(collector.spans()) == 2  # their caller has decided
 
 
 def test_a_collector_that_is_away_costs_no_answer(home: Path) -> None:

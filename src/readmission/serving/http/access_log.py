@@ -9,16 +9,16 @@ from typing import BinaryIO
 import msgspec
 
 PAUSE_SECONDS = 0.25
-_MOST_WAITING = 50_000
+_MAX_WAITING = 50_000
 """Requests that wait to be written; where whoever reads the log is slower than that, the oldest are left out."""
 
 
-class Request(msgspec.Struct, gc=False):
-    """What is logged of a request.
+class FinishedRequest(msgspec.Struct, gc=False):
+    """A request that has been answered: what is logged of it.
 
     Attributes:
         at: when it was answered, seconds since 1970.
-        request_id: as the answer says.
+        request_id: as in the answer.
         caller: name of its API key, empty without one.
         method: of HTTP.
         path: without the query.
@@ -57,7 +57,7 @@ class AccessLog:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._waiting: deque[Request] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[FinishedRequest] = deque(maxlen=_MAX_WAITING)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="access log", daemon=True)
         self._encode_lines = msgspec.json.Encoder().encode_lines
@@ -86,7 +86,7 @@ class AccessLog:
             self._stream.flush()
 
 
-def _line(request: Request) -> _Line:
+def _line(request: FinishedRequest) -> _Line:
     return _Line(
         datetime.fromtimestamp(request.at, UTC),
         "INFO" if request.status < 500 else "ERROR",

@@ -41,7 +41,7 @@ class Key:
         return f"{self.name}:{self.scope.value}:{self.digest.hex()}"
 
 
-class KeyRing:
+class ApiKeys:
     """All keys that are accepted.
 
     Args:
@@ -76,7 +76,7 @@ def new_key(name: str, scope: Scope) -> tuple[str, Key]:
     return text, _parse_key(f"{name}:{scope.value}:{_hash(text).hex()}")
 
 
-def parse_keys(setting: str) -> KeyRing:
+def parse_keys(setting: str) -> ApiKeys:
     """Read the setting: entries ``NAME:SCOPE:SHA256`` between commas.
 
     Raises:
@@ -87,7 +87,7 @@ def parse_keys(setting: str) -> KeyRing:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise BadInputError(f"READMISSION_API_KEYS: the name {twice[0]} is there twice")
-    return KeyRing(keys)
+    return ApiKeys(keys)
 
 
 def _parse_key(entry: str) -> Key:

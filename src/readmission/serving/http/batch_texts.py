@@ -28,7 +28,7 @@ class BatchTexts:
     chances: tuple[pa.Array, ...]
 
 
-def as_texts(ids: npt.NDArray[np.uint8], scores: Scores) -> BatchTexts:
+def to_texts(ids: npt.NDArray[np.uint8], scores: Scores) -> BatchTexts:
     """Write answers as text.
 
     Args:

@@ -1,4 +1,4 @@
-"""The forms in which many records come and their answers go: JSON, lines of JSON, CSV."""
+"""Media types of a batch and its answer: JSON, lines of JSON, CSV."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,48 +7,53 @@ from typing import Any
 import pyarrow as pa
 
 from readmission.schema import RECORD_COLUMNS
-from readmission.serving.http.batch_texts import BatchTexts
-from readmission.serving.http.decoding import read_csv, read_json, read_ndjson
+from readmission.serving.http.batch_texts import BatchTexts, to_texts
 from readmission.serving.http.encoding import CSV_HEADER, batch_lines, batch_members
 from readmission.serving.http.schemas import EXAMPLE
+from readmission.serving.inference.data_plane import BatchPredictions
+from readmission.serving.inference.decoding import decode_csv, decode_json, decode_ndjson
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """How a batch is read and answered."""
+class Codec:
+    """How a batch is decoded, and its answer encoded."""
 
     media_type: str
-    read: Callable[[bytes], pa.Table]
-    write: Callable[[Iterable[BatchTexts]], Iterator[bytes]]
+    decode: Callable[[bytes], pa.Table]
+    encode: Callable[[Iterable[BatchPredictions]], Iterator[bytes]]
 
 
-def _json(parts: Iterable[BatchTexts]) -> Iterator[bytes]:
+def _texts(chunks: Iterable[BatchPredictions]) -> Iterator[BatchTexts]:
+    return (to_texts(chunk.ids, chunk.scores) for chunk in chunks)
+
+
+def _json(chunks: Iterable[BatchPredictions]) -> Iterator[bytes]:
     yield b'{"predictions":['
     first = True
-    for part in parts:
-        members = batch_members(part, before=",")
+    for texts in _texts(chunks):
+        members = batch_members(texts, before=",")
         yield members[1:] if first else members
         first = first and not members
     yield b"]}"
 
 
-def _ndjson(parts: Iterable[BatchTexts]) -> Iterator[bytes]:
-    for part in parts:
-        yield batch_members(part, after="\n")
+def _ndjson(chunks: Iterable[BatchPredictions]) -> Iterator[bytes]:
+    for texts in _texts(chunks):
+        yield batch_members(texts, after="\n")
 
 
-def _csv(parts: Iterable[BatchTexts]) -> Iterator[bytes]:
+def _csv(chunks: Iterable[BatchPredictions]) -> Iterator[bytes]:
     yield CSV_HEADER.encode()
-    for part in parts:
-        yield batch_lines(part)
+    for texts in _texts(chunks):
+        yield batch_lines(texts)
 
 
-FORMS: Mapping[str, Form] = {
-    JSON: Form(JSON, read_json, _json),
-    NDJSON: Form(NDJSON, read_ndjson, _ndjson),
-    CSV: Form(CSV, read_csv, _csv),
+CODECS: Mapping[str, Codec] = {
+    JSON: Codec(JSON, decode_json, _json),
+    NDJSON: Codec(NDJSON, decode_ndjson, _ndjson),
+    CSV: Codec(CSV, decode_csv, _csv),
 }
 
 _RECORD = {"$ref": "#/components/schemas/Features"}

@@ -1,22 +1,22 @@
-"""Answers as the bodies that callers know, keys in their documented order."""
+"""Predictions as bodies of answers, keys in their documented order."""
 
 import json
 
 from readmission.schema import LABELS
 from readmission.serving.http.batch_texts import BatchTexts, joined_bytes
-from readmission.serving.inference.explainer import Explained
-from readmission.serving.inference.scorer import Answer
+from readmission.serving.inference.explainer import Explanation
+from readmission.serving.inference.scorer import Prediction
 
 _NO = LABELS.index("NO")
 _WITHIN_30 = LABELS.index("<30")
 _AFTER_30 = LABELS.index(">30")
 
 
-def prediction_json(answer: Answer) -> str:
+def prediction_json(prediction: Prediction) -> str:
     """Write a prediction; a template is five times as fast as a JSON library, and there is nothing to escape."""
-    chances = answer.probabilities
+    chances = prediction.probabilities
     return (
-        f'{{"readmission_prediction":"{answer.label}","probabilities":{{"NO":{chances[_NO]!r},'
+        f'{{"readmission_prediction":"{prediction.label}","probabilities":{{"NO":{chances[_NO]!r},'
         f'"<30":{chances[_WITHIN_30]!r},">30":{chances[_AFTER_30]!r}}}}}'
     )
 
@@ -41,9 +41,9 @@ def batch_lines(texts: BatchTexts) -> bytes:
     return joined_bytes([texts.labels, ",", no, ",", within_30, ",", after_30, ",", texts.ids, "\n"])
 
 
-def explanation_json(answer: Answer, explained: Explained) -> str:
+def explanation_json(prediction: Prediction, explanation: Explanation) -> str:
     """Write a prediction with what each feature adds, the largest first."""
-    parts = sorted(explained.contributions, key=lambda part: -abs(part[2]))
+    parts = sorted(explanation.contributions, key=lambda part: -abs(part[2]))
     contributions = [{"feature": name, "value": value, "contribution": added} for name, value, added in parts]
-    rest = {"base_value": explained.base_value, "contributions": contributions}
-    return f"{prediction_json(answer)[:-1]},{json.dumps(rest)[1:]}"
+    rest = {"base_value": explanation.base_value, "contributions": contributions}
+    return f"{prediction_json(prediction)[:-1]},{json.dumps(rest)[1:]}"

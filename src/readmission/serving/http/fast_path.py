@@ -1,127 +1,116 @@
-"""Predictions whose every value has been met before: decoded, looked up, and scored together with their neighbours.
+"""Plain predictions answered by the protocol itself, without ASGI: decoded, encoded, and scored with their neighbours.
 
-A route of FastAPI costs four times what the prediction costs, and a task of its own as much again. Nearly all requests
-hold nothing new, so they take this lane: those that the server reads in one go are answered by one run of the model,
-without waiting for others. What it does not take, wrong bodies above all, is left to the application, which checks,
-explains and answers in full. Both share the data plane, and the same body gets the same answer.
+A route of FastAPI costs four times what the prediction costs, and a task of its own as much again. Requests that the
+server reads in one go are answered by one run of the model, without waiting for others. What is answered here and what
+goes through the application (``routes``) use the same data plane and the same problems: an equal body gets an equal
+answer.
 """
 
 import asyncio
-import logging
 import time
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-import msgspec
-
-from readmission.schema import RECORD_COLUMNS
-from readmission.serving.http.access_log import Request
+from readmission.serving.http.access_log import FinishedRequest
 from readmission.serving.http.encoding import prediction_json
-from readmission.serving.http.limits import Gate
-from readmission.serving.http.problems import ProblemError, internal, problem_answer, unscorable
-from readmission.serving.http.request_headers import PREDICT_PATH, SECURITY, Headers, Visit, own_headers
-from readmission.serving.http.request_metrics import Observer
-from readmission.serving.inference.data_plane import DataPlane, Predicted, Prepared
-from readmission.serving.inference.scorer import RUN_ERRORS
-
-FAST_LANE = "fast_lane"
-"""Name, in the state that the application's lifespan hands to the server."""
-
-MOST_TOGETHER = 64
-"""Records in one run of the model: the first must not wait for ever more."""
-
-_log = logging.getLogger(__name__)
-
-# float: 41.0 is the whole number 41, in JSON Schema too. Not bool: to Python, true is 1.
-_Value = int | float | str | None
-
-_Record: Any = msgspec.defstruct(
-    "_Record",
-    [(f"field_{place}", _Value, None) for place in range(len(RECORD_COLUMNS))],
-    rename={f"field_{place}": column.name for place, column in enumerate(RECORD_COLUMNS)},
-    forbid_unknown_fields=True,
-    gc=False,
+from readmission.serving.http.limits import AccessControl
+from readmission.serving.http.problems import ProblemError, failed, problem_answer, problem_of
+from readmission.serving.http.request_headers import (
+    PREDICT_PATH,
+    SECURITY,
+    Headers,
+    RequestHeaders,
+    response_headers,
 )
-"""A record's fields in their order. Identifiers and the outcome are allowed in a body but not kept, and this lane keeps
-the body as it is: they take the other."""
+from readmission.serving.http.request_metrics import RequestMetrics
+from readmission.serving.inference.data_plane import DataPlane, EncodedRecord, LoggedPrediction
+from readmission.serving.inference.errors import PredictionError, UnscorableError
+from readmission.serving.telemetry.spans import SpanRecorder
+
+FAST_PATH = "fast_path"
+"""Its key in the state that the application's lifespan hands to the server."""
+
+MAX_TOGETHER = 64
+"""Records in one run of the model: the first must not wait for any number of others."""
 
 
-class _Body(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    features: _Record
-
-
-class Caller(Protocol):
-    """Who waits for an answer."""
+class Connection(Protocol):
+    """Where an answer is written."""
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        """Take it: headers as lines of HTTP, but for the length."""
+        """Write it: headers as lines of HTTP, without the length."""
 
 
 class _Waiting(NamedTuple):
-    record: Prepared
-    visit: Visit
-    caller: Caller
+    headers: RequestHeaders
+    connection: Connection
     start: float
 
 
-class FastLane:
-    """Answers what it can.
+class FastPath:
+    """Answers complete requests for one prediction.
 
     Args:
-        plane: the logic.
-        gate: whom it lets in.
-        observer: told of every request.
-        limit: largest body in bytes.
+        plane: makes predictions.
+        access: authorises callers.
+        requests: records every request.
+        max_body: largest body in bytes.
+        spans: records traces; None: nobody does.
     """
 
-    def __init__(self, plane: DataPlane, gate: Gate, observer: Observer, limit: int) -> None:
+    def __init__(
+        self,
+        plane: DataPlane,
+        access: AccessControl,
+        requests: RequestMetrics,
+        max_body: int,
+        spans: SpanRecorder | None = None,
+    ) -> None:
         self._plane = plane
-        self._gate = gate
-        self._observer = observer
-        self._limit = limit
-        self._decode = msgspec.json.Decoder(_Body).decode
-        self._waiting: list[_Waiting] = []
+        self._access = access
+        self._requests = requests
+        self._max_body = max_body
+        self._spans = spans
+        self._waiting: list[tuple[_Waiting, EncodedRecord]] = []
 
-    def may_take(self, visit: Visit) -> bool:
-        """Tell by its headers whether a request for a prediction may be one of ours."""
-        return visit.is_json and 0 < visit.length <= self._limit and not (visit.forwarded and self._gate.asks_address)
+    def accepts(self, headers: RequestHeaders) -> bool:
+        """Whether a request for a prediction can be answered here, by its headers alone: once accepted, it is."""
+        return (
+            headers.is_json
+            and 0 < headers.length <= self._max_body
+            and not (headers.is_forwarded and self._access.needs_address)
+        )
 
-    def admit(self, visit: Visit, address: str) -> bool:
-        """Let a caller in, or leave it to the application to refuse it."""
-        self._gate.enter()
-        try:
-            visit.caller = self._gate.admit(PREDICT_PATH, visit.key, address)
-        except ProblemError:
-            self._gate.leave()
-            return False
-        return True
-
-    def offer(self, visit: Visit, body: bytes, caller: Caller, start: float) -> bool:
-        """Take a request that was admitted; False: the application has to look at it.
+    def answer(self, headers: RequestHeaders, body: bytes, connection: Connection, address: str, start: float) -> None:
+        """Answer a request: at once where there is no prediction, else together with those that were read with it.
 
         Args:
-            visit: its headers.
+            headers: that were accepted.
             body: complete.
-            caller: is answered once everything that was read with it has been looked at.
-            start: when it began, of ``time.perf_counter``.
+            connection: where the answer goes.
+            address: network address of the caller.
+            start: when the request began, of ``time.perf_counter``.
         """
-        record = self.prepare(body)
-        if record is None:
-            self._gate.leave()
-            return False
-        self._waiting.append(_Waiting(record, visit, caller, start))
+        request = _Waiting(headers, connection, start)
+        self._access.begin()
+        try:
+            headers.key_name = self._access.authorise(PREDICT_PATH, headers.api_key, address)
+            record = self._plane.encode(body)
+        except ProblemError as problem:
+            self._refuse(request, problem)
+        except PredictionError as error:
+            self._refuse(request, problem_of(error))
+        except Exception as error:  # noqa: BLE001 - whatever failed, the caller gets an answer and the connection lives
+            self._refuse(request, failed(headers.request_id, error))
+        else:
+            self._wait(request, record)
+
+    def _wait(self, request: _Waiting, record: EncodedRecord) -> None:
+        self._waiting.append((request, record))
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self.flush)
-        elif len(self._waiting) == MOST_TOGETHER:
+        elif len(self._waiting) == MAX_TOGETHER:
             self.flush()
-        return True
-
-    def prepare(self, body: bytes) -> Prepared | None:
-        """Read a body and look its record up; None: the application has to look at it."""
-        try:
-            record = self._decode(body).features
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        return self._plane.prepare(msgspec.structs.astuple(record), body)
 
     def flush(self) -> None:
         """Answer all who wait."""
@@ -129,43 +118,50 @@ class FastLane:
         if not waiting:
             return
         try:
-            found = self._plane.finish([one.record for one in waiting])
-        except RUN_ERRORS as error:  # nobody may be left waiting
-            # The message may quote a record: only its kind is told.
-            _log.error("Predictions failed (%s)", type(error).__name__)
-            self._refuse(waiting, internal())
+            found = self._plane.score([record for _, record in waiting])
+        except Exception as error:  # noqa: BLE001 - see ``answer``
+            for request, _ in waiting:
+                self._refuse(request, failed(request.headers.request_id, error))
             return
-        answered = [
-            self._answer(one, predicted) for one, predicted in zip(waiting, found, strict=True) if predicted is not None
-        ]
-        self._observer.answered(PREDICT_PATH, answered)
-        self._refuse([one for one, predicted in zip(waiting, found, strict=True) if predicted is None], unscorable())
+        self._succeed([(one, logged) for (one, _), logged in zip(waiting, found, strict=True) if logged is not None])
+        for (request, _), logged in zip(waiting, found, strict=True):
+            if logged is None:
+                self._refuse(request, problem_of(UnscorableError()))
 
-    def _answer(self, one: _Waiting, predicted: Predicted) -> Request:
-        number, version = predicted.prediction_id, predicted.answer.version
-        headers = _HEADERS % (one.visit.request_id.encode(), number.encode(), version.encode())
-        one.caller.answer(200, headers, prediction_json(predicted.answer).encode())
-        return self._ended(one, 200)
+    def _succeed(self, answers: Sequence[tuple[_Waiting, LoggedPrediction]]) -> None:
+        self._requests.succeeded(PREDICT_PATH, [self._answer(request, logged) for request, logged in answers])
 
-    def _refuse(self, waiting: list[_Waiting], problem: ProblemError) -> None:
-        for one in waiting:
-            self._observer.begins(PREDICT_PATH)
-            status, headers, body = problem_answer(problem)
-            one.caller.answer(status, as_lines([*headers, *own_headers(one.visit)]), body)
-            self._observer.ends(self._ended(one, status), problem.kind.name)
+    def _answer(self, request: _Waiting, logged: LoggedPrediction) -> FinishedRequest:
+        prediction, number = logged
+        ids = (request.headers.request_id.encode(), number.encode(), prediction.version.encode())
+        request.connection.answer(200, _HEADERS % ids, prediction_json(prediction).encode())
+        finished = self._finish(request, 200)
+        if self._spans is not None:
+            ids_of_answer = {"x-prediction-id": number, "x-model-version": prediction.version}
+            self._spans.record(finished, request.headers.traceparent, ids_of_answer)
+        return finished
 
-    def _ended(self, one: _Waiting, status: int) -> Request:
-        self._gate.leave()
-        visit, seconds = one.visit, time.perf_counter() - one.start
-        return Request(time.time(), visit.request_id, visit.caller, "POST", PREDICT_PATH, status, seconds)
+    def _refuse(self, request: _Waiting, problem: ProblemError) -> None:
+        self._requests.begin(PREDICT_PATH)
+        status, headers, body = problem_answer(problem)
+        request.connection.answer(status, to_lines([*headers, *response_headers(request.headers)]), body)
+        finished = self._finish(request, status)
+        self._requests.end(finished, problem.type.name)
+        if self._spans is not None:
+            self._spans.record(finished, request.headers.traceparent, {})
+
+    def _finish(self, request: _Waiting, status: int) -> FinishedRequest:
+        self._access.end()
+        headers, seconds = request.headers, time.perf_counter() - request.start
+        return FinishedRequest(time.time(), headers.request_id, headers.key_name, "POST", PREDICT_PATH, status, seconds)
 
 
-def as_lines(headers: Headers) -> bytes:
+def to_lines(headers: Headers) -> bytes:
     """Write headers as lines of HTTP."""
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 _HEADERS = (
     b"content-type: application/json\r\nx-request-id: %b\r\nx-prediction-id: %b\r\nx-model-version: %b\r\n"
-    + as_lines(SECURITY)
+    + to_lines(SECURITY)
 )

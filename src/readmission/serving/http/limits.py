@@ -1,20 +1,20 @@
-"""Who may come in, how often and how many at once. No HTTP library: what was sent in, a problem out."""
+"""Access control: API keys, requests per second of one caller, requests under way at once."""
 
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from readmission.serving.http.auth import KeyRing, Scope, parse_keys
+from readmission.serving.http.auth import ApiKeys, Scope, parse_keys
 from readmission.serving.http.problems import busy, forbidden, too_fast, unauthorized
 from readmission.settings import Settings
 
 PUBLIC = frozenset({"/health", "/live", "/ready", "/docs", "/openapi.json"})
-"""What is open to everybody: whether the server is well, and how it is asked."""
+"""Paths that need no key and have no limit: whether the server is well, and its documentation."""
 
 ADMIN = frozenset({"/metrics"})
 
-_MOST_CALLERS = 10_000
-"""Callers whose rate is remembered; of more, the one that was silent for longest is forgotten."""
+_MAX_CALLERS = 10_000
+"""Callers whose rate is kept; beyond that, the one that was silent for longest is dropped."""
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class _Bucket:
     at: float
 
 
-class Gate:
-    """Checks requests before anything else looks at them.
+class AccessControl:
+    """Decides on requests before anything else looks at them.
 
     Args:
         keys: that are accepted.
@@ -34,33 +34,33 @@ class Gate:
         concurrency: requests under way at once.
     """
 
-    def __init__(self, keys: KeyRing, rate: float, concurrency: int) -> None:
+    def __init__(self, keys: ApiKeys, rate: float, concurrency: int) -> None:
         self._keys = keys
         self._rate = rate
         self._burst = max(rate, 1.0)
         self._concurrency = concurrency
-        self._inside = 0
+        self._under_way = 0
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     @property
-    def asks_address(self) -> bool:
-        """Whether ``admit`` may need the caller's address."""
+    def needs_address(self) -> bool:
+        """Whether ``authorise`` may need the caller's address."""
         return self._rate > 0
 
-    def enter(self) -> None:
+    def begin(self) -> None:
         """Count a request that begins."""
-        self._inside += 1
+        self._under_way += 1
 
-    def leave(self) -> None:
+    def end(self) -> None:
         """Count a request that has ended."""
-        self._inside -= 1
+        self._under_way -= 1
 
-    def admit(self, path: str, given: str, address: str) -> str:
-        """Let a request in, after ``enter``.
+    def authorise(self, path: str, api_key: str, address: str) -> str:
+        """Authorise a request, after ``begin``.
 
         Args:
-            path: asked for.
-            given: key of the caller, empty without one.
+            path: of the request.
+            api_key: of the caller, empty without one.
             address: network address of the caller.
 
         Returns:
@@ -72,15 +72,15 @@ class Gate:
         """
         if path in PUBLIC:
             return ""
-        name = "" if self._keys.is_open else self._check_key(path, given)
+        name = "" if self._keys.is_open else self._check_key(path, api_key)
         if self._rate:
             self._check_rate(name or address)
-        if self._inside > self._concurrency:
+        if self._under_way > self._concurrency:
             raise busy()
         return name
 
-    def _check_key(self, path: str, given: str) -> str:
-        key = self._keys.find(given) if given else None
+    def _check_key(self, path: str, api_key: str) -> str:
+        key = self._keys.find(api_key) if api_key else None
         if key is None:
             raise unauthorized()
         if path in ADMIN and key.scope is not Scope.ADMIN:
@@ -91,7 +91,7 @@ class Gate:
         now = time.monotonic()
         bucket = self._buckets.setdefault(caller, _Bucket(self._burst, now))
         self._buckets.move_to_end(caller)
-        if len(self._buckets) > _MOST_CALLERS:
+        if len(self._buckets) > _MAX_CALLERS:
             self._buckets.popitem(last=False)
         bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
         bucket.at = now
@@ -100,11 +100,11 @@ class Gate:
         bucket.tokens -= 1
 
 
-def make_gate(settings: Settings) -> Gate:
-    """Make what lets callers in.
+def make_access_control(settings: Settings) -> AccessControl:
+    """Make the access control that the settings ask for.
 
     Raises:
         BadInputError: the setting of the keys is wrong.
     """
     keys = parse_keys(settings.api_keys.get_secret_value() if settings.api_keys else "")
-    return Gate(keys, settings.rate_limit, settings.max_concurrency)
+    return AccessControl(keys, settings.rate_limit, settings.max_concurrency)

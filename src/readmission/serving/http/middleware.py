@@ -1,40 +1,37 @@
-"""The way in to the application: every request gets an id, passes the gate and is measured.
+"""The outermost part of the application: every request gets an id, is authorised, bounded and recorded.
 
-Plain predictions do not come this far, see ``fast_lane``.
+Plain predictions do not come this far, see ``fast_path``.
 """
 
 import time
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from readmission.serving.http.access_log import Request
-from readmission.serving.http.limits import Gate
+from readmission.serving.http.access_log import FinishedRequest
+from readmission.serving.http.limits import AccessControl
 from readmission.serving.http.problems import ProblemError, problem_answer, too_large
-from readmission.serving.http.request_headers import ADMITTED, Headers, Visit, own_headers, read_visit
-from readmission.serving.http.request_metrics import Observer
+from readmission.serving.http.request_headers import RequestHeaders, read_request_headers, response_headers
+from readmission.serving.http.request_metrics import RequestMetrics
 
 
-class Entrance:
+class RequestMiddleware:
     """The outermost application.
 
     Args:
         app: the application inside.
-        gate: whom it lets in.
-        observer: told of every request.
-        limits: largest body in bytes by path; ``""`` is for all others.
+        access: authorises callers.
+        requests: records every request.
+        max_body: largest body in bytes by path; ``""`` is for all others.
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        gate: Gate,
-        observer: Observer,
-        limits: dict[str, int],
+        self, app: ASGIApp, access: AccessControl, requests: RequestMetrics, max_body: Mapping[str, int]
     ) -> None:
         self._app = app
-        self._gate = gate
-        self._observer = observer
-        self._limits = limits
+        self._access = access
+        self._requests = requests
+        self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection (ASGI)."""
@@ -43,41 +40,34 @@ class Entrance:
             return
         start = time.perf_counter()
         path = scope["path"]
-        visit = read_visit(scope["headers"])
+        headers = read_request_headers(scope["headers"])
         state = scope.setdefault("state", {})
-        state["request_id"] = visit.request_id
-        self._observer.begins(path)
+        state["request_id"] = headers.request_id
+        self._requests.begin(path)
         status = 500
-        self._gate.enter()
+        self._access.begin()
         try:
-            status = await self._handle(scope, receive, send, visit)
+            status = await self._handle(scope, receive, send, headers)
         finally:
-            self._gate.leave()
+            self._access.end()
             error_type = state.get("error_type", "internal") if status >= 400 else None
             seconds = time.perf_counter() - start
-            request = Request(time.time(), visit.request_id, visit.caller, scope["method"], path, status, seconds)
-            self._observer.ends(request, error_type)
+            ids = (headers.request_id, headers.key_name)
+            self._requests.end(FinishedRequest(time.time(), *ids, scope["method"], path, status, seconds), error_type)
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send, visit: Visit) -> int:
-        path = scope["path"]
-        limit = self._limits.get(path) or self._limits[""]
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders) -> int:
+        path, client = scope["path"], scope.get("client")
+        limit = self._max_body.get(path) or self._max_body[""]
         try:
-            visit.caller = self._admit(scope, visit)
-            if visit.length > limit:
+            headers.key_name = self._access.authorise(path, headers.api_key, client[0] if client else "")
+            if headers.length > limit:
                 raise too_large(limit)
             body = await read_body(receive, limit)
         except ProblemError as problem:
-            return await _refuse(problem, scope, send, visit)
-        return await self._pass_on(scope, body, receive, send, visit)
+            return await _refuse(problem, scope, send, headers)
+        return await self._pass_on(scope, body, receive, send, headers)
 
-    def _admit(self, scope: Scope, visit: Visit) -> str:
-        admitted: str | None = scope["state"].pop(ADMITTED, None)
-        if admitted is not None:
-            return admitted
-        client = scope.get("client")
-        return self._gate.admit(scope["path"], visit.key, client[0] if client else "")
-
-    async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send, visit: Visit) -> int:
+    async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send, headers: RequestHeaders) -> int:
         status = 500
         unread = True
 
@@ -92,7 +82,7 @@ class Entrance:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *own_headers(visit)]
+                message["headers"] = [*message["headers"], *response_headers(headers)]
             await send(message)
 
         await self._app(scope, replay, send_on)
@@ -126,15 +116,11 @@ async def _read_parts(receive: Receive, first: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def _refuse(problem: ProblemError, scope: Scope, send: Send, visit: Visit) -> int:
+async def _refuse(problem: ProblemError, scope: Scope, send: Send, request: RequestHeaders) -> int:
     status, headers, body = problem_answer(problem)
-    scope["state"]["error_type"] = problem.kind.name
-    await _send(send, status, headers, body, visit)
-    return status
-
-
-async def _send(send: Send, status: int, headers: Headers, body: bytes, visit: Visit) -> None:
+    scope["state"]["error_type"] = problem.type.name
     length = (b"content-length", b"%d" % len(body))
-    everything = [*headers, length, *own_headers(visit)]
+    everything = [*headers, length, *response_headers(request)]
     await send({"type": "http.response.start", "status": status, "headers": everything})
     await send({"type": "http.response.body", "body": body})
+    return status

@@ -1,4 +1,4 @@
-"""What a caller sees when there is no answer: one error type that carries its status, as RFC 9457 problem details.
+"""Errors as answers: problem details of RFC 9457, one type that carries its status, one table for domain errors.
 
 No text here ever holds a value of a record: field names, ranges and positions only.
 """
@@ -15,71 +15,93 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from readmission.serving.inference.errors import (
+    FieldError,
+    InvalidFieldsError,
+    InvalidJsonError,
+    LogOffError,
+    NoExplanationError,
+    NoModelError,
+    PredictionError,
+    UnscorableError,
+)
+
 MEDIA_TYPE = "application/problem+json"
 
 _TYPE_PREFIX = "urn:problem-type:readmission:"
-_NAME_LIMIT = 100
-MOST_ERRORS = 100
-"""Wrong fields that an answer names."""
-
+_MAX_NAME = 100
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of problem: the last part of its type URI (also the ``error_type`` of metrics), its title, its status."""
+class ProblemType:
+    """A type of problem: the last part of its URI (also the ``error_type`` of metrics), its title, its status."""
 
     name: str
     title: str
     status: HTTPStatus
 
 
-INVALID_JSON = Kind("invalid_json", "The body is not JSON", HTTPStatus.BAD_REQUEST)
-INVALID_REQUEST = Kind("invalid_request", "The request does not fit the schema", HTTPStatus.UNPROCESSABLE_ENTITY)
-UNSCORABLE = Kind("unscorable", "The record cannot be scored", HTTPStatus.UNPROCESSABLE_ENTITY)
-NO_MODEL = Kind("no_model", "No model is loaded", HTTPStatus.SERVICE_UNAVAILABLE)
-NO_EXPLANATION = Kind("no_explanation", "The model cannot be explained", HTTPStatus.SERVICE_UNAVAILABLE)
-NOT_KEPT = Kind("not_kept", "This server keeps no predictions", HTTPStatus.SERVICE_UNAVAILABLE)
-UNAUTHORIZED = Kind("unauthorized", "A key is needed", HTTPStatus.UNAUTHORIZED)
-FORBIDDEN = Kind("forbidden", "This key does not open this", HTTPStatus.FORBIDDEN)
-TOO_LARGE = Kind("too_large", "The body is too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-UNSUPPORTED = Kind("unsupported", "The body has another form", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-TOO_FAST = Kind("too_fast", "Too many requests", HTTPStatus.TOO_MANY_REQUESTS)
-BUSY = Kind("busy", "Too many requests at once", HTTPStatus.SERVICE_UNAVAILABLE)
-INTERNAL = Kind("internal", "The server failed", HTTPStatus.INTERNAL_SERVER_ERROR)
-KINDS = (
+INVALID_JSON = ProblemType("invalid_json", "The body is not JSON", HTTPStatus.BAD_REQUEST)
+INVALID_REQUEST = ProblemType("invalid_request", "The request does not fit the schema", HTTPStatus.UNPROCESSABLE_ENTITY)
+UNSCORABLE = ProblemType("unscorable", "The record cannot be scored", HTTPStatus.UNPROCESSABLE_ENTITY)
+NO_MODEL = ProblemType("no_model", "No model is loaded", HTTPStatus.SERVICE_UNAVAILABLE)
+NO_EXPLANATION = ProblemType("no_explanation", "The model cannot be explained", HTTPStatus.SERVICE_UNAVAILABLE)
+NOT_KEPT = ProblemType("not_kept", "This server logs no predictions", HTTPStatus.SERVICE_UNAVAILABLE)
+UNAUTHORIZED = ProblemType("unauthorized", "A key is needed", HTTPStatus.UNAUTHORIZED)
+FORBIDDEN = ProblemType("forbidden", "This key does not open this", HTTPStatus.FORBIDDEN)
+TOO_LARGE = ProblemType("too_large", "The body is too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+UNSUPPORTED = ProblemType("unsupported", "The media type is not supported", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+TOO_FAST = ProblemType("too_fast", "Too many requests", HTTPStatus.TOO_MANY_REQUESTS)
+BUSY = ProblemType("busy", "Too many requests at once", HTTPStatus.SERVICE_UNAVAILABLE)
+INTERNAL = ProblemType("internal", "The server failed", HTTPStatus.INTERNAL_SERVER_ERROR)
+PROBLEM_TYPES = (
     INVALID_JSON, INVALID_REQUEST, UNSCORABLE, NO_MODEL, NO_EXPLANATION, NOT_KEPT, UNAUTHORIZED, FORBIDDEN, TOO_LARGE,
     UNSUPPORTED, TOO_FAST, BUSY, INTERNAL,
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """One wrong field: its place in the body (``features.age``) and what it must be."""
-
-    field: str
-    detail: str
-
-
 class ProblemError(Exception):
-    """A request that gets no answer.
+    """A request that is answered by a problem.
 
     Args:
-        kind: what sort of problem.
+        type: of problem.
         detail: one sentence for people: what is wrong and what to do.
         errors: the fields that are wrong.
         headers: to send with the answer.
     """
 
     def __init__(
-        self, kind: Kind, detail: str, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+        self,
+        type: ProblemType,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.kind = kind
+        self.type = type
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = headers
+
+
+_OF_ERROR: Mapping[type[PredictionError], tuple[ProblemType, Mapping[str, str] | None]] = {
+    InvalidJsonError: (INVALID_JSON, None),
+    InvalidFieldsError: (INVALID_REQUEST, None),
+    UnscorableError: (UNSCORABLE, None),
+    NoModelError: (NO_MODEL, {"Retry-After": "5"}),
+    NoExplanationError: (NO_EXPLANATION, None),
+    LogOffError: (NOT_KEPT, None),
+}
+"""Every domain error, the problem that it is, and the headers that go with it."""
+
+
+def problem_of(error: PredictionError) -> ProblemError:
+    """The problem that a domain error is to a caller."""
+    problem_type, headers = _OF_ERROR[type(error)]
+    errors = error.errors if isinstance(error, InvalidFieldsError) else ()
+    return ProblemError(problem_type, str(error), errors, headers)
 
 
 PROBLEM_SCHEMA: dict[str, Any] = {
@@ -110,33 +132,6 @@ def describe(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {status.value: {"description": status.phrase, "content": content} for status in statuses}
 
 
-def invalid_fields(errors: Sequence[FieldError]) -> ProblemError:
-    """The answer to a request of which these fields are wrong; the first hundred are named."""
-    names = ", ".join(error.field for error in errors[:5]) + (", ..." if len(errors) > 5 else "")
-    return ProblemError(INVALID_REQUEST, f"Wrong in this request: {names}.", errors[:MOST_ERRORS])
-
-
-def no_model() -> ProblemError:
-    """The answer while no model is loaded."""
-    detail = "No production model is loaded yet. Publish one to the model registry; it is picked up within seconds."
-    return ProblemError(NO_MODEL, detail, headers={"Retry-After": "5"})
-
-
-def unscorable() -> ProblemError:
-    """The answer to a record whose numbers the model cannot compute with."""
-    return ProblemError(UNSCORABLE, "A number in this record is beyond what the model can compute with.")
-
-
-def no_explanation() -> ProblemError:
-    """The answer where a model came without explanation, or with one that this release cannot read."""
-    return ProblemError(NO_EXPLANATION, "This model version came with no explanation that can be read.")
-
-
-def not_kept() -> ProblemError:
-    """The answer to feedback where the log of predictions is off."""
-    return ProblemError(NOT_KEPT, "The log of predictions is off here, so there is nothing to give feedback on.")
-
-
 def unauthorized() -> ProblemError:
     """The answer to a request without a key that is accepted."""
     detail = "Send a key that this server accepts in the header X-API-Key or as Authorization: Bearer."
@@ -160,9 +155,9 @@ def too_many_rows(limit: int) -> ProblemError:
     )
 
 
-def unsupported(forms: Iterable[str]) -> ProblemError:
-    """The answer to a body of a form that is not read here."""
-    return ProblemError(UNSUPPORTED, f"Send a body of the Content-Type {' or '.join(forms)}.")
+def unsupported(media_types: Iterable[str]) -> ProblemError:
+    """The answer to a body of a media type that is not read here."""
+    return ProblemError(UNSUPPORTED, f"Send a body of the Content-Type {' or '.join(media_types)}.")
 
 
 def too_fast(seconds: float) -> ProblemError:
@@ -178,17 +173,18 @@ def busy() -> ProblemError:
     return ProblemError(BUSY, detail, headers={"Retry-After": "1"})
 
 
-def internal() -> ProblemError:
-    """The answer where the server itself is at fault."""
+def failed(request_id: str, error: Exception) -> ProblemError:
+    """The answer where the server itself is at fault; logs the type of the error, for its message may quote a value."""
+    _log.error("Request %s failed: %s", request_id, type(error).__name__)
     return ProblemError(INTERNAL, "The server failed on this request. Its log names the reason under the request id.")
 
 
 def problem_answer(problem: ProblemError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Write a problem as status, headers and body."""
     content: dict[str, Any] = {
-        "type": _TYPE_PREFIX + problem.kind.name,
-        "title": problem.kind.title,
-        "status": problem.kind.status.value,
+        "type": _TYPE_PREFIX + problem.type.name,
+        "title": problem.type.title,
+        "status": problem.type.status.value,
         "detail": problem.detail,
     }
     if problem.errors:
@@ -196,11 +192,12 @@ def problem_answer(problem: ProblemError) -> tuple[int, list[tuple[bytes, bytes]
     headers = {"content-type": MEDIA_TYPE, **(problem.headers or {})}
     # ASCII: a field name of the caller's may hold half a character, which UTF-8 cannot carry.
     body = json.dumps(content, ensure_ascii=True).encode()
-    return problem.kind.status.value, [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
+    return problem.type.status.value, [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Make every error of an application a problem answer."""
+    app.add_exception_handler(PredictionError, _on_prediction_error)
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -210,6 +207,11 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101 - for the type checker
     return _answer(request, error)
+
+
+async def _on_prediction_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PredictionError)  # noqa: S101
+    return _answer(request, problem_of(error))
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
@@ -222,22 +224,16 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     if status == HTTPStatus.BAD_REQUEST:  # the only one that FastAPI raises here: a body beyond its JSON parser
         return _answer(request, ProblemError(INVALID_JSON, "The body cannot be read as JSON in UTF-8."))
-    kind = Kind(status.name.lower(), status.phrase, status)
-    return _answer(request, ProblemError(kind, status.description, headers=error.headers))
+    problem_type = ProblemType(status.name.lower(), status.phrase, status)
+    return _answer(request, ProblemError(problem_type, status.description, headers=error.headers))
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:
-    # The traceback is logged by the server; the message may quote a value, so only its type is repeated here.
-    _log.error("Request %s failed: %s", _request_id(request), type(error).__name__)
-    return _answer(request, internal())
-
-
-def _request_id(request: Request) -> str:
-    return str(getattr(request.state, "request_id", ""))
+    return _answer(request, failed(str(getattr(request.state, "request_id", "")), error))
 
 
 def _answer(request: Request, problem: ProblemError) -> Response:
-    request.state.error_type = problem.kind.name
+    request.state.error_type = problem.type.name
     status, headers, body = problem_answer(problem)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
@@ -245,26 +241,24 @@ def _answer(request: Request, problem: ProblemError) -> Response:
 def _from_validation(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
     first = errors[0]
     if first["type"] == "json_invalid":
-        return ProblemError(INVALID_JSON, f"The body is not JSON from character {first['loc'][-1]} on.")
-    return invalid_fields([_field_error(error) for error in errors])
+        return problem_of(InvalidJsonError(first["loc"][-1]))
+    return problem_of(InvalidFieldsError([_field_error(error) for error in errors]))
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
-    place = [str(part) for part in error["loc"] if part != "body"]
-    return FieldError(".".join(place)[:_NAME_LIMIT] or "body", _explain(error))
+    names = [str(name) for name in error["loc"] if name != "body"]
+    return FieldError(".".join(names)[:_MAX_NAME] or "body", _explain(error))
 
 
 def _explain(error: Mapping[str, Any]) -> str:
-    """Say what a field must be. Messages of pydantic may quote the value, so only our own are passed on."""
+    """Say what a field must be; messages of pydantic may quote the value, so none is passed on."""
     match error["type"]:
-        case "wrong_value":
-            return str(error["msg"])
         case "literal_error":
             return f"must be {error['ctx']['expected']}"
         case "uuid_parsing" | "uuid_type":
             return "must be a UUID"
         case "extra_forbidden":
-            return "is no field of a record"
+            return "is no field of this request"
         case "missing":
             return "is required"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -1,8 +1,9 @@
-"""HTTP/1.1 as uvicorn speaks it, with a way past the application for plain predictions (``fast_lane``).
+"""HTTP/1.1 as uvicorn speaks it, with a way past the application for plain predictions (``fast_path``).
 
-A request for a prediction is held back until it is complete; if the lane takes it, it never becomes an ASGI request,
-else it goes on to become one. Whatever is out of the ordinary (pipelining, HTTP/1.0, bodies in chunks, a connection
-that is to close, upgrades, a caller who does not read) is never held back.
+A request for a prediction that the fast path accepts by its headers is held back until its body is complete, and is
+answered by the fast path, whatever the body holds. Every other request is an ASGI request from its first byte on. What
+is out of the ordinary (pipelining, HTTP/1.0, bodies in chunks, a connection that is to close, upgrades, a caller who
+does not read) is never held back.
 """
 
 import time
@@ -10,8 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from readmission.serving.http.fast_path import FAST_LANE, FastLane, as_lines
-from readmission.serving.http.request_headers import ADMITTED, PREDICT_PATH, Visit, read_visit
+from readmission.serving.http.fast_path import FAST_PATH, FastPath, to_lines
+from readmission.serving.http.request_headers import PREDICT_PATH, RequestHeaders, read_request_headers
 
 _PATH = PREDICT_PATH.encode()
 
@@ -20,26 +21,27 @@ class PredictionProtocol(HttpToolsProtocol):
     """One connection.
 
     Args:
-        arguments: uvicorn's; the application's state holds the lane, if there is one.
+        arguments: uvicorn's; the application's state holds the fast path, if there is one.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._lane: FastLane | None = self.app_state.get(FAST_LANE)
-        self._held: Visit | None = None
+        self._fast_path: FastPath | None = self.app_state.get(FAST_PATH)
+        self._held: RequestHeaders | None = None
         self._body = b""
         self._start = 0.0
-        self._waits = False
+        self._is_waiting = False
+        self._is_ending = False
 
     def on_headers_complete(self) -> None:
-        """Hold back a request that the lane may take."""
-        if self._waits and self._lane is not None:  # the answer before it has to be written first
-            self._lane.flush()
-        if self._is_plain() and self._lane is not None:
-            visit = read_visit(self.headers)
-            if self._lane.may_take(visit):
+        """Hold back a request that the fast path accepts."""
+        if self._is_waiting and self._fast_path is not None:  # the answer before it has to be written first
+            self._fast_path.flush()
+        if self._fast_path is not None and self._is_plain():
+            headers = read_request_headers(self.headers)
+            if self._fast_path.accepts(headers):
                 self._start = time.perf_counter()
-                self._held, self._body = visit, b""
+                self._held, self._body = headers, b""
                 return
         super().on_headers_complete()
 
@@ -51,37 +53,36 @@ class PredictionProtocol(HttpToolsProtocol):
             self._body += body
 
     def on_message_complete(self) -> None:
-        """Offer a request that is held back to the lane."""
-        visit = self._held
-        if visit is None or self._lane is None:
+        """Have a request that is held back answered."""
+        headers, self._held = self._held, None
+        if headers is None or self._fast_path is None:
             super().on_message_complete()
             return
-        if self._lane.admit(visit, self.client[0] if self.client else ""):
-            self._waits = True
-            if self._lane.offer(visit, self._body, self, self._start):
-                self._held = None
-                return
-            self._waits = False
-            self.scope["state"][ADMITTED] = visit.caller
-        self._let_go()
-        super().on_message_complete()
+        self._is_waiting = True
+        body, self._body = self._body, b""
+        self._fast_path.answer(headers, body, self, self.client[0] if self.client else "", self._start)
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        """Write the answer of the lane (``fast_lane.Caller``)."""
-        self._waits = False
+        """Write the answer of the fast path (``fast_path.Connection``)."""
+        self._is_waiting = False
         if self.transport.is_closing():
             return
-        start = STATUS_LINE[status] + as_lines(self.server_state.default_headers)
-        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (start, headers, len(body), body))
+        start = STATUS_LINE[status] + to_lines(self.server_state.default_headers)
+        end = b"connection: close\r\n" if self._is_ending else b""
+        self.transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (start, headers, end, len(body), body))
+        if self._is_ending:
+            self.transport.close()
         self.on_response_complete()
 
     def shutdown(self) -> None:
         """Answer what is under way, then close."""
-        if self._waits and self._lane is not None:
-            self._lane.flush()
-        if self._held is not None:
-            self._let_go()
-        super().shutdown()
+        if self._is_waiting and self._fast_path is not None:
+            self._is_ending = True
+            self._fast_path.flush()
+        elif self._held is not None:  # the rest of its body is still to come
+            self._is_ending = True
+        else:
+            super().shutdown()
 
     def _is_plain(self) -> bool:
         return (
@@ -95,9 +96,3 @@ class PredictionProtocol(HttpToolsProtocol):
             and not self.flow.write_paused
             and not self.root_path
         )
-
-    def _let_go(self) -> None:
-        """Make an ASGI request of what is held back."""
-        self._held = None
-        super().on_headers_complete()
-        super().on_body(self._body)

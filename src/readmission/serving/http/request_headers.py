@@ -1,4 +1,4 @@
-"""What of a request's headers matters to the way in, and the headers that every answer gets."""
+"""The headers of a request that matter before its route, and those that every answer carries."""
 
 import re
 from collections.abc import Iterable
@@ -8,10 +8,9 @@ from readmission.serving.telemetry.ids import request_id
 
 PREDICT_PATH = "/predict"
 
-ADMITTED = "admitted"
-"""In the state of an ASGI scope: name of the key of whom the fast lane has let in before it left the request to us."""
-
 Headers = list[tuple[bytes, bytes]]
+
+JSON = b"application/json"
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 """An id is written to logs and sent back: no spaces, no line ends."""
@@ -25,47 +24,57 @@ SECURITY: Headers = [
 
 
 @dataclass(slots=True)
-class Visit:
-    """What the way in has to know of a request.
+class RequestHeaders:
+    """What the headers of one request say.
 
     Attributes:
-        request_id: the caller's, if it sent a safe one.
-        key: API key, empty without one.
-        is_json: whether the body says that it is JSON.
+        request_id: the caller's, if it sent a safe one, else a new one.
+        api_key: empty without one.
+        is_json: whether the body is said to be JSON.
         length: bytes of the body as announced, -1 where nothing is.
-        forwarded: whether a proxy says for whom it asks.
-        caller: name of its key, once it is let in with one.
+        is_forwarded: whether a proxy names another caller.
+        traceparent: of W3C Trace Context, empty without one.
+        key_name: name of the API key, once the request is authorised with one.
     """
 
     request_id: str = ""
-    key: str = ""
+    api_key: str = ""
     is_json: bool = False
     length: int = -1
-    forwarded: bool = False
-    caller: str = ""
+    is_forwarded: bool = False
+    traceparent: str = ""
+    key_name: str = ""
 
 
-def read_visit(headers: Iterable[tuple[bytes, bytes]]) -> Visit:
-    """Read what matters of the headers, in one pass."""
-    visit = Visit()
+def read_request_headers(headers: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
+    """Read headers, their names in lower case, in one pass."""
+    found = RequestHeaders()
     for name, value in headers:
         if name == b"content-type":
-            visit.is_json = value[:16] == b"application/json"
+            found.is_json = value == JSON or is_json(value)
         elif name == b"content-length":
-            visit.length = int(value) if value.isdigit() else -1
+            found.length = int(value) if value.isdigit() else -1
         elif name == b"x-api-key":
-            visit.key = value.decode("latin-1")
+            found.api_key = value.decode("latin-1")
         elif name == b"authorization" and value[:7].lower() == b"bearer ":
-            visit.key = visit.key or value[7:].decode("latin-1")
+            found.api_key = found.api_key or value[7:].decode("latin-1")
         elif name == b"x-request-id":
-            visit.request_id = value.decode("latin-1")
+            found.request_id = value.decode("latin-1")
         elif name == b"x-forwarded-for":
-            visit.forwarded = True
-    if not (visit.request_id and _SAFE_ID.fullmatch(visit.request_id)):
-        visit.request_id = request_id()
-    return visit
+            found.is_forwarded = True
+        elif name == b"traceparent":
+            found.traceparent = value.decode("latin-1")
+    if not (found.request_id and _SAFE_ID.fullmatch(found.request_id)):
+        found.request_id = request_id()
+    return found
 
 
-def own_headers(visit: Visit) -> Headers:
-    """What every answer carries."""
-    return [(b"x-request-id", visit.request_id.encode("ascii")), *SECURITY]
+def is_json(content_type: bytes) -> bool:
+    """Whether a Content-Type means JSON: ``application/json``, or ``application/`` with the suffix ``+json``."""
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return media_type == JSON or (media_type.startswith(b"application/") and media_type.endswith(b"+json"))
+
+
+def response_headers(headers: RequestHeaders) -> Headers:
+    """Headers that every answer carries."""
+    return [(b"x-request-id", headers.request_id.encode("ascii")), *SECURITY]

@@ -1,40 +1,40 @@
-"""What is noted of every request, whoever answers it: metrics of predictions, and the log of all."""
+"""What is recorded of every request, whichever way it was answered: metrics of predictions, access log of all."""
 
 from collections.abc import Sequence
 
-from readmission.serving.http.access_log import AccessLog, Request
-from readmission.serving.telemetry.metrics import Telemetry
+from readmission.serving.http.access_log import AccessLog, FinishedRequest
+from readmission.serving.telemetry.metrics import Metrics
 
 
-class Observer:
-    """Sees requests begin and end.
+class RequestMetrics:
+    """Records requests that begin and end.
 
     Args:
-        telemetry: the metrics.
-        measured: paths whose requests they count.
-        access: the log; None: there is none.
+        metrics: where predictions are counted.
+        paths: whose requests are counted.
+        access_log: None: there is none.
     """
 
-    def __init__(self, telemetry: Telemetry, measured: frozenset[str], access: AccessLog | None) -> None:
-        self._telemetry = telemetry
-        self._measured = measured
-        self._access = access
+    def __init__(self, metrics: Metrics, paths: frozenset[str], access_log: AccessLog | None) -> None:
+        self._metrics = metrics
+        self._paths = paths
+        self._access_log = access_log
 
-    def begins(self, path: str) -> None:
-        """Note that a request begins."""
-        if path in self._measured:
-            self._telemetry.started()
+    def begin(self, path: str) -> None:
+        """Record that a request begins."""
+        if path in self._paths:
+            self._metrics.started()
 
-    def ends(self, request: Request, error_type: str | None) -> None:
-        """Note that a request has ended; ``error_type`` is None for one that got its answer."""
-        if request.path in self._measured:
-            self._telemetry.finished(request.path, request.method, request.status, request.seconds, error_type)
-        if self._access is not None:
-            self._access.add(request)
+    def end(self, request: FinishedRequest, error_type: str | None) -> None:
+        """Record that a request has ended; ``error_type`` is None for one that succeeded."""
+        if request.path in self._paths:
+            self._metrics.finished(request.path, request.method, request.status, request.seconds, error_type)
+        if self._access_log is not None:
+            self._access_log.add(request)
 
-    def answered(self, path: str, requests: Sequence[Request]) -> None:
-        """Note POST requests for one path that began and got their answers in one go: nobody can see them under way."""
-        if path in self._measured:
-            self._telemetry.answered(path, [request.seconds for request in requests])
-        if self._access is not None:
-            self._access.add_many(requests)
+    def succeeded(self, path: str, requests: Sequence[FinishedRequest]) -> None:
+        """Record POST requests to one path that began and succeeded in one go: nobody can see them under way."""
+        if path in self._paths:
+            self._metrics.answered(path, [request.seconds for request in requests])
+        if self._access_log is not None:
+            self._access_log.add_many(requests)

@@ -2,20 +2,20 @@
 
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from readmission.serving.http.codecs import BATCH_ANSWERS, BATCH_REQUEST, FORMS, Form
+from readmission.schema import LABELS
+from readmission.serving.http.codecs import BATCH_ANSWERS, BATCH_REQUEST, CODECS, Codec
 from readmission.serving.http.encoding import explanation_json, prediction_json
 from readmission.serving.http.problems import describe, too_many_rows, unsupported
-from readmission.serving.http.request_headers import PREDICT_PATH
+from readmission.serving.http.request_headers import PREDICT_PATH, is_json
 from readmission.serving.http.schemas import (
-    EXAMPLE,
-    PARTIAL_EXAMPLE,
+    PREDICT_REQUEST,
     PREDICTED,
     Accepted,
     Explanation,
@@ -23,14 +23,19 @@ from readmission.serving.http.schemas import (
     Health,
     ModelInfo,
     Prediction,
-    PredictRequest,
+    Preprocessing,
 )
-from readmission.serving.inference.data_plane import MODEL_VERSION, DataPlane, Predicted
-from readmission.serving.telemetry.metrics import Telemetry
+from readmission.serving.inference.data_plane import DataPlane, LoggedPrediction
+from readmission.serving.inference.errors import FieldError, InvalidFieldsError
+from readmission.serving.inference.scorer import Scorer
+from readmission.serving.telemetry.metrics import Metrics
 
 BATCH_PATH = "/predict/batch"
 EXPLAIN_PATH = "/explain"
 FEEDBACK_PATH = "/feedback"
+
+_PREDICTION_ID = "x-prediction-id"
+_MODEL_VERSION = "x-model-version"
 
 _PROBLEMS = (
     HTTPStatus.BAD_REQUEST,
@@ -41,92 +46,94 @@ _PROBLEMS = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-_EXAMPLES: Any = {
-    "full": {"summary": "Every field", "value": EXAMPLE},
-    "partial": {"summary": "A few fields; the rest is missing", "value": PARTIAL_EXAMPLE},
-}
 
 
 class PredictionRoutes:
-    """Endpoints that answer from records.
+    """Endpoints that predict from records.
 
     Args:
-        plane: the logic.
-        batch_rows: records that a batch may have.
+        plane: makes predictions.
+        max_rows: records that a batch may have.
     """
 
-    def __init__(self, plane: DataPlane, batch_rows: int) -> None:
+    def __init__(self, plane: DataPlane, max_rows: int) -> None:
         self._plane = plane
-        self._batch_rows = batch_rows
+        self._max_rows = max_rows
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["prediction"])
         problems = describe(*_PROBLEMS)
         post = partial(router.add_api_route, methods=["POST"], responses=problems, response_class=JSONResponse)
-        predicted = {**problems, HTTPStatus.OK.value: PREDICTED}
-        post(PREDICT_PATH, self.predict, responses=predicted, response_model=Prediction)
+        one = partial(post, responses={**problems, HTTPStatus.OK.value: PREDICTED}, openapi_extra=PREDICT_REQUEST)
+        one(PREDICT_PATH, self.predict, response_model=Prediction)
         batch = {**problems, **describe(HTTPStatus.UNSUPPORTED_MEDIA_TYPE), **BATCH_ANSWERS}
         post(BATCH_PATH, self.predict_batch, responses=batch, openapi_extra=BATCH_REQUEST)
-        post(EXPLAIN_PATH, self.explain, responses=predicted, response_model=Explanation)
+        one(EXPLAIN_PATH, self.explain, response_model=Explanation)
         post(FEEDBACK_PATH, self.feedback, status_code=HTTPStatus.ACCEPTED)
         return router
 
-    async def predict(self, body: Annotated[PredictRequest, Body(openapi_examples=_EXAMPLES)]) -> Response:
+    async def predict(self, request: Request) -> Response:
         """Predict the readmission of one hospital stay."""
-        predicted = self._plane.predict(body.features.raw())
-        return _answer(prediction_json(predicted.answer), predicted)
+        logged = self._plane.predict(await _json_body(request))
+        return _answer(prediction_json(logged.prediction), logged)
 
     async def predict_batch(self, request: Request) -> Response:
-        """Predict many stays at once; all are checked before the first is answered, and one wrong field refuses all.
+        """Predict many stays at once; all are checked before the first is predicted, and one wrong field refuses all.
 
-        The answer has the form of the question: JSON, lines of JSON, or CSV with a header.
+        The answer has the media type of the request: JSON, lines of JSON, or CSV with a header.
         """
-        form = _form_of(request.headers.get("content-type", ""))
-        raw = await run_in_threadpool(form.read, await request.body())
-        if raw.num_rows > self._batch_rows:
-            raise too_many_rows(self._batch_rows)
-        version, answers = self._plane.predict_batch(raw)
-        headers = {MODEL_VERSION.decode(): version}
-        return StreamingResponse(form.write(answers), headers=headers, media_type=form.media_type)
+        codec = _codec_of(request.headers.get("content-type", ""))
+        columns = await run_in_threadpool(codec.decode, await request.body())
+        if columns.num_rows > self._max_rows:
+            raise too_many_rows(self._max_rows)
+        version, predictions = self._plane.predict_batch(columns)
+        headers = {_MODEL_VERSION: version}
+        return StreamingResponse(codec.encode(predictions), headers=headers, media_type=codec.media_type)
 
-    async def explain(self, body: Annotated[PredictRequest, Body(openapi_examples=_EXAMPLES)]) -> Response:
-        """Predict, and tell what each feature adds to the log-odds of the answered class."""
+    async def explain(self, request: Request) -> Response:
+        """Predict, and say what each feature adds to the log-odds of the predicted class (SHAP values)."""
         # Trees take milliseconds: meanwhile others are answered.
-        predicted, explained = await run_in_threadpool(self._plane.explain, body.features.raw())
-        return _answer(explanation_json(predicted.answer, explained), predicted)
+        logged, explanation = await run_in_threadpool(self._plane.explain, await _json_body(request))
+        return _answer(explanation_json(logged.prediction, explanation), logged)
 
     async def feedback(self, body: FeedbackRequest) -> Accepted:
-        """Tell what became of a prediction; of two tales about one, the later counts."""
+        """Report the outcome of a stay that was predicted. The latest feedback per prediction wins."""
         self._plane.take_feedback(str(body.prediction_id), body.readmitted)
         return {"status": "accepted"}
 
 
-def _form_of(content_type: str) -> Form:
-    kind = content_type.partition(";")[0].strip().lower()
-    form = FORMS.get(kind)
-    if form is None:
-        raise unsupported(FORMS)
-    return form
+async def _json_body(request: Request) -> bytes:
+    if not is_json(request.headers.get("content-type", "").encode("latin-1")):
+        detail = "must be a JSON object, in a request with Content-Type: application/json"
+        raise InvalidFieldsError([FieldError("body", detail)])
+    return await request.body()
 
 
-def _answer(content: str, predicted: Predicted) -> Response:
-    headers = {name.decode(): value.decode() for name, value in predicted.headers}
+def _codec_of(content_type: str) -> Codec:
+    codec = CODECS.get(content_type.partition(";")[0].strip().lower())
+    if codec is None:
+        raise unsupported(CODECS)
+    return codec
+
+
+def _answer(content: str, logged: LoggedPrediction) -> Response:
+    headers = {_PREDICTION_ID: logged.prediction_id, _MODEL_VERSION: logged.prediction.version}
     return Response(content, headers=headers, media_type="application/json")
 
 
 class StatusRoutes:
-    """Endpoints that tell about the server and its model.
+    """Endpoints about the server and its model.
 
     Args:
-        plane: the logic.
-        telemetry: the metrics.
+        plane: holds the model.
+        metrics: the metrics.
         model_name: the registered model, named by ``/health`` whether one is loaded or not.
     """
 
-    def __init__(self, plane: DataPlane, telemetry: Telemetry, model_name: str) -> None:
+    def __init__(self, plane: DataPlane, metrics: Metrics, model_name: str) -> None:
         self._plane = plane
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._model_name = model_name
 
     def router(self) -> APIRouter:
@@ -143,7 +150,7 @@ class StatusRoutes:
 
     async def health(self) -> Response:
         """Whether a model is loaded, and which."""
-        if self._plane.ready:
+        if self._plane.is_ready:
             return JSONResponse({"status": "ok", "model": self._model_name})
         return JSONResponse({"status": "no model", "model": self._model_name}, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -153,14 +160,25 @@ class StatusRoutes:
 
     async def ready(self) -> dict[str, str]:
         """Whether requests may be sent here."""
-        return {"status": "ready", "model_version": self._plane.version}
+        return {"status": "ready", "model_version": self._plane.scorer.version}
 
     async def model_info(self, response: Response) -> ModelInfo:
         """Describe the model that serves: origin, data, features, metrics."""
-        info = self._plane.model_info()
-        response.headers[MODEL_VERSION.decode()] = info.version
+        info = _describe(self._plane.scorer)
+        response.headers[_MODEL_VERSION] = info.version
         return info
 
     async def metrics(self) -> Response:
         """Metrics in Prometheus' text format."""
-        return Response(self._telemetry.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _describe(scorer: Scorer) -> ModelInfo:
+    encoder = scorer.encoder
+    return ModelInfo(
+        **scorer.metadata.model_dump(),
+        version=scorer.version,
+        labels=LABELS,
+        preprocessing=Preprocessing(encoder_version=encoder.version, features=len(encoder.features)),
+        loaded_at=scorer.loaded_at,
+    )

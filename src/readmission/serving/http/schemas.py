@@ -1,94 +1,25 @@
-"""Bodies of requests and answers. The record's fields come from ``schema``; nothing about them is written twice."""
+"""Bodies of requests and answers as OpenAPI describes them. A record's fields come from ``schema``: one source of both.
 
-from collections.abc import Callable
+Records are decoded and checked by ``inference.decoding`` and ``inference.validation``, not by these models; a test
+proves that both allow the same.
+"""
+
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from readmission.features.record import RawValue
 from readmission.model_bundle.files import Metadata
 from readmission.schema import BY_NAME, IDENTIFIERS, LABEL_COLUMN, MISSING, RECORD_COLUMNS, Column
-from readmission.serving.inference.validation import TEXT_LIMIT, WrongValueError, check_of
-
-
-class Record(BaseModel):
-    """One hospital stay. Every field may be left out; null and "?" mean missing, an unknown level is scored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    def raw(self) -> dict[str, RawValue]:
-        """Values under the source's names."""
-        return self.model_dump(by_alias=True)
-
-
-def _validator(column: Column) -> Callable[[object], RawValue]:
-    check = check_of(column)
-
-    def validate(value: object) -> RawValue:
-        try:
-            return check(value)
-        except WrongValueError as error:
-            raise PydanticCustomError("wrong_value", "{reason}", {"reason": str(error)}) from None
-
-    return validate
-
-
-def _number_schema(column: Column) -> dict[str, Any]:
-    number = {"type": "integer", "minimum": column.low, "maximum": column.high}
-    return {"anyOf": [number, {"const": MISSING}, {"type": "null"}]}
-
-
-def _text_schema() -> dict[str, Any]:
-    return {"anyOf": [{"type": "string", "maxLength": TEXT_LIMIT}, {"type": "null"}]}
+from readmission.serving.inference.validation import MAX_TEXT
 
 
 def example_value(column: Column) -> str | int:
     """The value of a column in the documented example, typed as in JSON."""
     return int(column.example) if column.is_number and column.example != MISSING else column.example
 
-
-def _known(column: Column) -> dict[str, Any]:
-    """What the published file holds, for people and forms; other values are scored too."""
-    known: dict[str, Any] = {"x-kind": column.kind.value}
-    if column.levels:
-        known["x-levels"] = list(column.levels)
-    if column.is_number:
-        known["x-seen-range"] = [column.seen_low, column.seen_high]
-    if column.unit:
-        known["x-unit"] = column.unit
-    return known
-
-
-def _field(column: Column) -> tuple[Any, Any]:
-    schema = _number_schema(column) if column.is_number else _text_schema()
-    kind = Annotated[RawValue, PlainValidator(_validator(column)), WithJsonSchema(schema)]
-    field = Field(
-        None,
-        alias=column.name,
-        description=column.description,
-        examples=[example_value(column)],
-        json_schema_extra=_known(column),
-    )
-    return kind, field
-
-
-def _ignored_field(name: str) -> tuple[Any, Any]:
-    return Any, Field(None, exclude=True, description=f"{BY_NAME[name].description}; accepted and ignored")
-
-
-def _fields() -> dict[str, Any]:
-    record = {column.name.replace("-", "_"): _field(column) for column in RECORD_COLUMNS}
-    return record | {name: _ignored_field(name) for name in (*IDENTIFIERS, LABEL_COLUMN)}
-
-
-if TYPE_CHECKING:
-    Features = Record
-else:
-    Features = create_model("Features", __base__=Record, **_fields())
 
 EXAMPLE: dict[str, Any] = {"features": {column.name: example_value(column) for column in RECORD_COLUMNS}}
 """The documented request: every field of a record."""
@@ -101,13 +32,72 @@ PARTIAL_EXAMPLE: dict[str, Any] = {"features": {name: EXAMPLE["features"][name] 
 """The documented request with a few fields; the rest is missing."""
 
 
-class PredictRequest(BaseModel):
-    """A record to score."""
+def _value_schema(column: Column) -> dict[str, Any]:
+    if column.is_number:
+        number = {"type": "integer", "minimum": column.low, "maximum": column.high}
+        return {"anyOf": [number, {"const": MISSING}, {"type": "null"}]}
+    return {"anyOf": [{"type": "string", "maxLength": MAX_TEXT}, {"type": "null"}]}
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
-    features: Features
+def _hints(column: Column) -> dict[str, Any]:
+    """What the published file holds, for people and forms; other values are scored too."""
+    hints: dict[str, Any] = {"x-kind": column.kind.value}
+    if column.levels:
+        hints["x-levels"] = list(column.levels)
+    if column.is_number:
+        hints["x-seen-range"] = [column.seen_low, column.seen_high]
+    if column.unit:
+        hints["x-unit"] = column.unit
+    return hints
 
+
+def _field_schema(column: Column) -> dict[str, Any]:
+    about = {"default": None, "description": column.description, "examples": [example_value(column)]}
+    return {**_value_schema(column), **about, **_hints(column)}
+
+
+FEATURES_SCHEMA: dict[str, Any] = {
+    "title": "Features",
+    "description": 'A hospital stay. Every field may be left out; null and "?" are missing; unknown levels are scored.',
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        **{column.name: _field_schema(column) for column in RECORD_COLUMNS},
+        **{
+            name: {"description": f"{BY_NAME[name].description}; accepted and ignored"}
+            for name in (*IDENTIFIERS, LABEL_COLUMN)
+        },
+    },
+}
+
+PREDICT_REQUEST_SCHEMA: dict[str, Any] = {
+    "title": "PredictRequest",
+    "description": "A record to score.",
+    "type": "object",
+    "required": ["features"],
+    "additionalProperties": False,
+    "properties": {"features": {"$ref": "#/components/schemas/Features"}},
+    "examples": [EXAMPLE],
+}
+
+COMPONENTS: dict[str, Any] = {"Features": FEATURES_SCHEMA, "PredictRequest": PREDICT_REQUEST_SCHEMA}
+"""Schemas of requests that FastAPI does not find by itself, by their names in OpenAPI."""
+
+PREDICT_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/PredictRequest"},
+                "examples": {
+                    "full": {"summary": "Every field", "value": EXAMPLE},
+                    "partial": {"summary": "A few fields; the rest is missing", "value": PARTIAL_EXAMPLE},
+                },
+            }
+        },
+    }
+}
+"""What ``/predict`` and ``/explain`` read, for OpenAPI."""
 
 Probabilities = TypedDict("Probabilities", {"NO": float, "<30": float, ">30": float})
 
@@ -120,7 +110,7 @@ class Prediction(TypedDict):
 
 
 class Contribution(TypedDict):
-    """What one feature adds to the log-odds of the answered class; its value in the record's own terms."""
+    """What one feature adds to the log-odds of the predicted class (SHAP value), beside its value in the record."""
 
     feature: str
     value: str | int | None
@@ -128,7 +118,7 @@ class Contribution(TypedDict):
 
 
 class Explanation(Prediction):
-    """A prediction taken apart: ``base_value`` and all contributions sum to the log-odds of the answered class."""
+    """A prediction with its SHAP values: ``base_value`` and all contributions sum to the log-odds of its class."""
 
     base_value: float
     contributions: list[Contribution]
@@ -144,7 +134,7 @@ class FeedbackRequest(BaseModel):
 
 
 class Accepted(TypedDict):
-    """The server has taken it and will keep it."""
+    """The server has taken it and will log it."""
 
     status: Literal["accepted"]
 
@@ -165,7 +155,7 @@ class Preprocessing(BaseModel):
 
 
 class ModelInfo(Metadata):
-    """What people ask about the model that serves."""
+    """The model that serves."""
 
     version: str
     stage: Literal["Production"] = "Production"
@@ -176,15 +166,15 @@ class ModelInfo(Metadata):
 
 PREDICTED: dict[str, Any] = {
     "headers": {
-        "X-Prediction-Id": {"description": "Names the prediction", "schema": {"type": "string", "format": "uuid"}},
-        "X-Model-Version": {"description": "Of the model that answered", "schema": {"type": "string"}},
+        "X-Prediction-Id": {"description": "Id of the prediction", "schema": {"type": "string", "format": "uuid"}},
+        "X-Model-Version": {"description": "Model version that predicted", "schema": {"type": "string"}},
     },
     "links": {
         "feedback": {
             "operationId": "feedback",
-            "description": "Tell later what became of it",
+            "description": "Report the outcome later",
             "requestBody": {"prediction_id": "$response.header.X-Prediction-Id", "readmitted": "NO"},
         }
     },
 }
-"""What OpenAPI tells of an answer beside its body."""
+"""What OpenAPI says of an answer beside its body."""

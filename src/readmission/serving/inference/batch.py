@@ -28,7 +28,7 @@ class Scores:
     probabilities: npt.NDArray[np.float64]
 
 
-def score_columns(scorer: Scorer, raw: pa.Table, chunk: int = CHUNK) -> Iterator[Scores]:
+def score_batch(scorer: Scorer, raw: pa.Table, chunk: int = CHUNK) -> Iterator[Scores]:
     """Score rows.
 
     Args:

@@ -1,4 +1,4 @@
-"""The logic of the API, without HTTP."""
+"""From a body to a prediction that is counted and logged, on the model that serves now. No HTTP."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,251 +6,268 @@ from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from readmission.features.record import RawValue
 from readmission.features.row import stack
-from readmission.schema import LABELS
-from readmission.serving.http.batch_texts import BatchTexts, as_texts
-from readmission.serving.http.problems import no_model, not_kept, unscorable
-from readmission.serving.http.schemas import ModelInfo, Preprocessing
-from readmission.serving.inference.batch import score_columns
-from readmission.serving.inference.explainer import Explained
-from readmission.serving.inference.model_store import ModelStore
-from readmission.serving.inference.scorer import Answer, Scorer
-from readmission.serving.prediction_log.batch_records import make_entry
+from readmission.schema import RECORD_COLUMNS
+from readmission.serving.inference.batch import Scores, score_batch
+from readmission.serving.inference.decoding import Values, decode_record
+from readmission.serving.inference.errors import LogOffError, NoModelError, UnscorableError
+from readmission.serving.inference.explainer import Explanation
+from readmission.serving.inference.scorer import Prediction, Scorer
+from readmission.serving.inference.validation import check_record
+from readmission.serving.prediction_log.batch_records import make_batch_record
 from readmission.serving.prediction_log.records import (
-    BatchEntry,
-    Entry,
-    FeedbackEntry,
-    PredictionEntry,
+    BatchRecord,
+    FeedbackRecord,
+    LogRecord,
+    PredictionRecord,
     record_json,
     storable,
 )
 from readmission.serving.telemetry.ids import prediction_id, prediction_ids
-from readmission.serving.telemetry.metrics import Telemetry
+from readmission.serving.telemetry.metrics import Metrics
 
-PREDICTION_ID = b"x-prediction-id"
-MODEL_VERSION = b"x-model-version"
+_NAMES = tuple(column.name for column in RECORD_COLUMNS)
 
 
-class Predicted(NamedTuple):
-    """An answer that was counted and kept under an id."""
+class LoggedPrediction(NamedTuple):
+    """A prediction that was counted, and logged under an id."""
 
-    answer: Answer
+    prediction: Prediction
     prediction_id: str
 
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """What is told beside the answer."""
-        return [(PREDICTION_ID, self.prediction_id.encode()), (MODEL_VERSION, self.answer.version.encode())]
+
+class BatchPredictions(NamedTuple):
+    """Predictions for n rows of a batch.
+
+    Attributes:
+        ids: shape (n, 16), bytes.
+        scores: of the rows.
+    """
+
+    ids: npt.NDArray[np.uint8]
+    scores: Scores
 
 
-class Prepared(NamedTuple):
+class EncodedRecord(NamedTuple):
     """A record that is ready to be scored.
 
     Attributes:
-        scorer: the model that looked it up.
+        scorer: the model that encoded it.
         row: its features.
-        oddities: columns, and what is unusual about their values.
+        unseen: names of columns whose values training never saw, and why.
         json: as the prediction log keeps it.
     """
 
     scorer: Scorer
     row: list[float]
-    oddities: list[tuple[str, str]]
+    unseen: Sequence[tuple[str, str]]
     json: bytes
 
 
-class Keeper(Protocol):
-    """Who keeps predictions."""
+class Models(Protocol):
+    """Holds the model that serves."""
 
-    def put(self, entry: Entry) -> None:
-        """Keep one; takes no time."""
+    @property
+    def current(self) -> Scorer | None:
+        """It; None before the first is loaded."""
 
-    def put_batch(self, entry: BatchEntry) -> None:
-        """Keep many; may wait for a disk."""
+
+class PredictionSink(Protocol):
+    """Takes what is to be logged."""
+
+    def put(self, record: LogRecord) -> None:
+        """Log one prediction or outcome; returns at once."""
+
+    def put_batch(self, record: BatchRecord) -> None:
+        """Log the predictions of a batch; may wait for a disk."""
 
 
 class DataPlane:
     """Scores records on the model that serves now.
 
     Args:
-        store: holds the model.
-        telemetry: counts predictions.
-        keeper: keeps them; None: nobody does.
+        models: holds the model.
+        metrics: counts predictions.
+        sink: logs them; None: nobody does.
     """
 
-    def __init__(self, store: ModelStore, telemetry: Telemetry, keeper: Keeper | None = None) -> None:
-        self._store = store
-        self._telemetry = telemetry
-        self._keeper = keeper
+    def __init__(self, models: Models, metrics: Metrics, sink: PredictionSink | None = None) -> None:
+        self._models = models
+        self._metrics = metrics
+        self._sink = sink
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether a model is loaded."""
-        return self._store.current is not None
+        return self._models.current is not None
 
     @property
-    def version(self) -> str:
-        """Version of the model that serves.
+    def scorer(self) -> Scorer:
+        """The model that serves.
 
         Raises:
-            ProblemError: no model is loaded (503).
+            NoModelError: none is loaded.
         """
-        return self._scorer().version
+        scorer = self._models.current
+        if scorer is None:
+            raise NoModelError
+        return scorer
 
-    def predict(self, raw: Mapping[str, RawValue]) -> Predicted:
-        """Score one record.
-
-        Args:
-            raw: checked values under the source's names.
+    def predict(self, body: bytes) -> LoggedPrediction:
+        """Score the record of one body: ``encode`` and ``score``.
 
         Raises:
-            ProblemError: no model is loaded (503), or the record is beyond what it can compute with (422).
+            PredictionError: there is no prediction, and why.
         """
-        scorer = self._scorer()
-        try:
-            answer = scorer.score(raw)
-        except ValueError:  # its message may quote the record
-            raise unscorable() from None
-        self._remember(scorer, raw)
-        return self._keep(answer, record_json(raw))
-
-    def prepare(self, values: Sequence[RawValue], record: bytes) -> Prepared | None:
-        """Look a record up, if all of its values have been met and checked before; ``finish`` scores it.
-
-        Args:
-            values: one for each of ``schema.RECORD_COLUMNS``, in their order; None is missing.
-            record: the same as the caller wrote it: a JSON object whose member ``features`` it is.
-        """
-        scorer = self._store.current
-        row = None if scorer is None else scorer.rows.encode_known(values)
-        if scorer is None or row is None:
-            return None
-        return Prepared(scorer, row, scorer.unusual.among(values), record)
-
-    def finish(self, prepared: Sequence[Prepared]) -> list[Predicted | None]:
-        """Score records together, each on the model that looked it up; None where that gave no probabilities."""
-        found: list[Predicted | None] = []
-        for _, group in groupby(prepared, key=lambda item: id(item.scorer)):
-            records = list(group)
-            answers = records[0].scorer.score_rows(stack([record.row for record in records]))
-            found += map(self._finish, records, answers)
+        (found,) = self.score([self.encode(body)])
+        if found is None:
+            raise UnscorableError
         return found
 
-    def _finish(self, record: Prepared, answer: Answer | None) -> Predicted | None:
-        if answer is None:
-            return None
-        for name, oddity in record.oddities:
-            self._telemetry.unusual(name, oddity)
-        return self._keep(answer, record.json)
+    def encode(self, body: bytes) -> EncodedRecord:
+        """Decode, check and encode the record of one body, for ``score``.
 
-    def explain(self, raw: Mapping[str, RawValue]) -> tuple[Predicted, Explained]:
-        """Score one record and take the answer apart.
+        A record all of whose values the model has met is encoded by look-ups; any other is checked and encoded by the
+        rules, and its values are looked up from then on.
 
         Args:
-            raw: checked values under the source's names.
+            body: JSON, ``{"features": {...}}``.
 
         Raises:
-            ProblemError: see ``predict``.
+            InvalidJsonError, InvalidFieldsError: the body is wrong.
+            NoModelError: no model is loaded.
+            UnscorableError: a number is beyond what the model computes with.
         """
-        scorer = self._scorer()
-        try:
-            answer = scorer.score(raw)
-            explained = scorer.explainer.explain(raw, answer.label)
-        except ValueError:
-            raise unscorable() from None
-        self._remember(scorer, raw)
-        return self._keep(answer, record_json(raw)), explained
+        values, is_bare = decode_record(body)
+        return self._encode(values, body if is_bare else None)
 
-    def predict_batch(self, raw: pa.Table) -> tuple[str, Iterator[BatchTexts]]:
+    def _encode(self, values: Values, json: bytes | None) -> EncodedRecord:
+        scorer = self.scorer
+        row = scorer.rows.encode_known(values)
+        if row is None:
+            return self._encode_new(scorer, values)
+        return EncodedRecord(scorer, row, scorer.unseen.among(values), json or _json(_named(values)))
+
+    def _encode_new(self, scorer: Scorer, values: Values) -> EncodedRecord:
+        record = _named(check_record(values))
+        row = _encoded(scorer, record)
+        unseen = [(name, reason) for name, value in record.items() if (reason := scorer.unseen.find(name, value))]
+        _learn(scorer, record, dict(unseen))
+        return EncodedRecord(scorer, row, unseen, _json(record))
+
+    def score(self, records: Sequence[EncodedRecord]) -> list[LoggedPrediction | None]:
+        """Score records together, each on the model that encoded it; None where that gave no probabilities."""
+        found: list[LoggedPrediction | None] = []
+        for _, group in groupby(records, key=lambda record: id(record.scorer)):
+            same = list(group)
+            predictions = same[0].scorer.score_rows(stack([record.row for record in same]))
+            found += map(self._log, same, predictions)
+        return found
+
+    def explain(self, body: bytes) -> tuple[LoggedPrediction, Explanation]:
+        """Score the record of one body and say what each feature adds.
+
+        Raises:
+            PredictionError: there is no prediction, or the model has no explanation.
+        """
+        values = check_record(decode_record(body).values)
+        encoded = self._encode(values, None)
+        (prediction,) = encoded.scorer.score_rows(stack([encoded.row]))
+        if prediction is None:
+            raise UnscorableError
+        explanation = encoded.scorer.explainer.explain(_named(values), prediction.label)
+        logged = self._log(encoded, prediction)
+        assert logged is not None  # noqa: S101 - for the type checker
+        return logged, explanation
+
+    def predict_batch(self, columns: pa.Table) -> tuple[str, Iterator[BatchPredictions]]:
         """Score many records.
 
         Args:
-            raw: checked text columns (``batches``).
+            columns: checked dictionary columns of text (``decoding``).
 
         Returns:
-            the model's version, and the answers chunk by chunk.
+            the model's version, and the predictions chunk by chunk.
 
         Raises:
-            ProblemError: no model is loaded (503).
+            NoModelError: no model is loaded.
         """
-        scorer = self._scorer()
-        return scorer.version, self._score_batch(scorer, raw)
+        scorer = self.scorer
+        return scorer.version, self._score_batch(scorer, columns)
 
-    def _score_batch(self, scorer: Scorer, raw: pa.Table) -> Iterator[BatchTexts]:
-        self._count_unusual(scorer, raw)
+    def _score_batch(self, scorer: Scorer, columns: pa.Table) -> Iterator[BatchPredictions]:
+        self._count_unseen(scorer, columns)
         start = 0
-        for scores in score_columns(scorer, raw):
-            chunk = raw.slice(start, len(scores.labels))
+        for scores in score_batch(scorer, columns):
+            chunk = columns.slice(start, len(scores.labels))
             start += chunk.num_rows
             at = time.time()
             ids = prediction_ids(at, chunk.num_rows)
-            self._telemetry.predicted_batch(scores.labels, scorer.version)
-            if self._keeper is not None:
-                self._keeper.put_batch(make_entry(chunk, ids, scores, scorer.version, at))
-            yield as_texts(ids, scores)
+            self._metrics.predicted_batch(scores.labels, scorer.version)
+            if self._sink is not None:
+                record = make_batch_record(chunk, ids, scores.labels, scores.probabilities, scorer.version, at)
+                self._sink.put_batch(record)
+            yield BatchPredictions(ids, scores)
 
-    def _count_unusual(self, scorer: Scorer, raw: pa.Table) -> None:
-        for name in raw.column_names:
-            column = raw.column(name).combine_chunks()
-            oddities = [scorer.unusual.find(name, text) for text in column.dictionary.to_pylist()]
-            if any(oddities):
-                counts = np.bincount(column.indices, minlength=len(oddities)).tolist()
-                for oddity, count in zip(oddities, counts, strict=True):
-                    if oddity is not None and count:
-                        self._telemetry.unusual(name, oddity, count)
+    def _count_unseen(self, scorer: Scorer, columns: pa.Table) -> None:
+        for name in columns.column_names:
+            column = columns.column(name).combine_chunks()
+            reasons = [scorer.unseen.find(name, text) for text in column.dictionary.to_pylist()]
+            if any(reasons):
+                counts = np.bincount(column.indices, minlength=len(reasons)).tolist()
+                for reason, count in zip(reasons, counts, strict=True):
+                    if reason is not None and count:
+                        self._metrics.unseen(name, reason, count)
 
     def take_feedback(self, prediction_id: str, readmitted: str) -> None:
-        """Keep what became of a prediction.
+        """Log what became of a prediction.
 
         Raises:
-            ProblemError: this server keeps nothing (503).
+            LogOffError: nothing is logged here.
         """
-        if self._keeper is None:
-            raise not_kept()
-        self._keeper.put(FeedbackEntry(prediction_id, time.time(), readmitted))
+        if self._sink is None:
+            raise LogOffError
+        self._sink.put(FeedbackRecord(prediction_id, time.time(), readmitted))
 
-    def _keep(self, answer: Answer, record: bytes) -> Predicted:
+    def _log(self, record: EncodedRecord, prediction: Prediction | None) -> LoggedPrediction | None:
+        if prediction is None:
+            return None
+        for name, reason in record.unseen:
+            self._metrics.unseen(name, reason)
         at = time.time()
         number = prediction_id(at)
-        self._telemetry.predicted(answer)
-        if self._keeper is not None:
-            entry = PredictionEntry(number, at, answer.version, record, answer.probabilities, answer.label)
-            self._keeper.put(entry)
-        return Predicted(answer, number)
+        label, probabilities, version = prediction
+        self._metrics.predicted(label, version)
+        if self._sink is not None:
+            self._sink.put(PredictionRecord(number, at, version, record.json, probabilities, label))
+        return LoggedPrediction(prediction, number)
 
-    def _remember(self, scorer: Scorer, raw: Mapping[str, RawValue]) -> None:
-        """Count what is unusual, and let the fast lane take the same values from now on."""
-        for name, value in raw.items():
-            oddity = scorer.unusual.find(name, value)
-            if oddity is not None:
-                self._telemetry.unusual(name, oddity)
-            if scorer.rows.knows(name, value) or storable(value) != value:
-                continue
-            # First: what the fast lane takes, it also counts.
-            if oddity is None or scorer.unusual.meet(name, value, oddity):
-                scorer.rows.learn(name, value)
 
-    def model_info(self) -> ModelInfo:
-        """Describe the model that serves.
+def _named(values: Values) -> dict[str, RawValue]:
+    return dict(zip(_NAMES, values, strict=True))
 
-        Raises:
-            ProblemError: no model is loaded (503).
-        """
-        scorer = self._scorer()
-        encoder = scorer.encoder
-        return ModelInfo(
-            **scorer.metadata.model_dump(),
-            version=scorer.version,
-            labels=LABELS,
-            preprocessing=Preprocessing(encoder_version=encoder.version, features=len(encoder.features)),
-            loaded_at=scorer.loaded_at,
-        )
 
-    def _scorer(self) -> Scorer:
-        scorer = self._store.current
-        if scorer is None:
-            raise no_model()
-        return scorer
+def _json(record: Mapping[str, RawValue]) -> bytes:
+    return record_json({name: value for name, value in record.items() if value is not None})
+
+
+def _encoded(scorer: Scorer, record: Mapping[str, RawValue]) -> list[float]:
+    try:
+        row: list[float] = scorer.rows.encode(record)[0].tolist()
+    except ValueError:  # its message may quote the record
+        raise UnscorableError from None
+    return row
+
+
+def _learn(scorer: Scorer, record: Mapping[str, RawValue], unseen: Mapping[str, str]) -> None:
+    """Have the values of a record looked up from now on."""
+    for name, value in record.items():
+        if scorer.rows.knows(name, value) or storable(value) != value:
+            continue
+        # In this order: values that are looked up must be counted as unseen, too.
+        if name not in unseen or scorer.unseen.remember(name, value, unseen[name]):
+            scorer.rows.learn(name, value)

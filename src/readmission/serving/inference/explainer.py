@@ -1,4 +1,4 @@
-"""Explanations of single answers, in the record's own terms."""
+"""Explanations of single predictions, in the record's own terms."""
 
 import json
 import threading
@@ -12,15 +12,15 @@ from readmission.features.record import RawValue, clean_record
 from readmission.features.row import RowEncoder
 from readmission.model_bundle.shap_values import Additive, explain, load_explainer
 from readmission.schema import LABELS
-from readmission.serving.http.problems import no_explanation
+from readmission.serving.inference.errors import NoExplanationError
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """An answer taken apart.
+class Explanation:
+    """SHAP values of one prediction.
 
     Attributes:
-        base_value: log-odds of the answered class for nobody in particular.
+        base_value: log-odds of the predicted class over the training rows.
         contributions: of each feature its name, its value in the record's own terms, and what it adds.
     """
 
@@ -29,7 +29,7 @@ class Explained:
 
 
 class Explainer:
-    """Takes answers of one model apart; its trees are laid out when it is first asked, since most servers never are.
+    """Explains predictions of one model; its trees are laid out at the first use, since most servers are never asked.
 
     Args:
         document: the content of ``explain.json``.
@@ -44,23 +44,23 @@ class Explainer:
         self._model: Additive | None = None
         self._lock = threading.Lock()
 
-    def explain(self, raw: Mapping[str, RawValue], label: str) -> Explained:
-        """Take the answer to a record apart.
+    def explain(self, raw: Mapping[str, RawValue], label: str) -> Explanation:
+        """Say what each feature of a record adds to its prediction.
 
         Args:
             raw: the record, values under the source's names.
-            label: the answered class.
+            label: the predicted class.
 
         Raises:
             ValueError: a count is no whole number, or a number is beyond float32.
-            ProblemError: the model came with no explanation that can be read (503).
+            NoExplanationError: the model came with no explanation that can be read.
         """
         row = self._rows.encode(raw)[0].astype(np.float64)
         found = explain(self._loaded(), row, LABELS.index(label))
         clean = clean_record(raw)
         values = [clean[source_of(feature)] for feature in self._encoder.features]
         parts = zip(self._encoder.names, values, found.values.tolist(), strict=True)
-        return Explained(found.base_value, tuple(parts))
+        return Explanation(found.base_value, tuple(parts))
 
     def _loaded(self) -> Additive:
         with self._lock:
@@ -68,6 +68,6 @@ class Explainer:
                 try:
                     self._model = load_explainer(json.loads(self._document), len(self._encoder.features))
                 except (ValueError, LookupError, TypeError):
-                    raise no_explanation() from None
+                    raise NoExplanationError from None
                 self._document = b""
             return self._model

@@ -26,7 +26,7 @@ class _Pointer(BaseModel):
     versions: tuple[str, ...]
 
 
-class Shelf:
+class ModelCache:
     """Versions that served, kept for a start without MLflow and for a fast roll back.
 
     Several server processes may share one: a folder appears by rename, the pointer is replaced in one step.
@@ -38,7 +38,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def kept(self) -> list[ModelVersion]:
+    def versions(self) -> list[ModelVersion]:
         """Versions that may be loaded, newest first; what is unreadable is left out."""
         found = (self._read_version(version) for version in self._pointed())
         return [version for version in found if version is not None]
@@ -75,7 +75,7 @@ class Shelf:
                 place.rename(aside / place.name)
         folder.rename(place)
 
-    def point_at(self, version: ModelVersion) -> None:
+    def set_newest(self, version: ModelVersion) -> None:
         """Name the newest good version, and drop all but the last two.
 
         Raises:

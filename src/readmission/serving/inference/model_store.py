@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.mlflow_rest import MlflowRest, ModelVersion
-from readmission.serving.inference.model_cache import Shelf
+from readmission.serving.inference.model_cache import ModelCache
 from readmission.serving.inference.scorer import Scorer, load_scorer
 
 LOOKUP_SECONDS = 30.0
@@ -26,7 +26,7 @@ class ModelStore:
     Args:
         name: registered model.
         registry: where new versions come from.
-        shelf: where versions that served are kept.
+        cache: where versions that served are kept.
         poll_seconds: pause between two looks at the alias.
         on_change: called with every scorer that becomes current.
 
@@ -38,14 +38,14 @@ class ModelStore:
         self,
         name: str,
         registry: MlflowRest,
-        shelf: Shelf,
+        cache: ModelCache,
         poll_seconds: float,
         on_change: Callable[[Scorer], None],
     ) -> None:
         self.current: Scorer | None = None
         self._name = name
         self._registry = registry
-        self._shelf = shelf
+        self._cache = cache
         self._poll_seconds = poll_seconds
         self._on_change = on_change
         self._serving: ModelVersion | None = None
@@ -54,8 +54,8 @@ class ModelStore:
 
     def load_last_good(self) -> None:
         """Load the newest version on disk that passes its self-test; nothing else needs to be up."""
-        for version in self._shelf.kept():
-            folder = self._shelf.find(version)
+        for version in self._cache.versions():
+            folder = self._cache.find(version)
             if version.name != self._name or folder is None:
                 continue
             try:
@@ -120,24 +120,24 @@ class ModelStore:
     def _fetch(self, version: ModelVersion) -> Scorer:
         scorer = self._load_kept(version) or self._download(version)
         try:
-            self._shelf.point_at(version)
+            self._cache.set_newest(version)
         except OSError as error:
             _log.warning("Model version %s serves but cannot be kept on disk: %s", version.version, error.strerror)
         return scorer
 
     def _load_kept(self, version: ModelVersion) -> Scorer | None:
-        folder = self._shelf.find(version)
+        folder = self._cache.find(version)
         if folder is not None:
             with suppress(BadInputError):  # damaged since: fetch it again
                 return load_scorer(folder, version.version)
         return None
 
     def _download(self, version: ModelVersion) -> Scorer:
-        with self._shelf.workspace() as folder:
+        with self._cache.workspace() as folder:
             self._registry.download_bundle(version, folder)
             scorer = load_scorer(folder, version.version)
             try:
-                self._shelf.put(folder, version)
+                self._cache.put(folder, version)
             except OSError as error:
                 _log.warning("Model version %s was not put in place: %s", version.version, error.strerror)
         return scorer

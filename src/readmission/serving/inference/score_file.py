@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from readmission.errors import BadInputError
 from readmission.schema import BY_NAME, IDENTIFIERS, LABEL_COLUMN, LABELS
-from readmission.serving.http.decoding import check_columns
-from readmission.serving.http.problems import ProblemError
-from readmission.serving.inference.batch import Scores, score_columns
+from readmission.serving.inference.batch import Scores, score_batch
+from readmission.serving.inference.errors import InvalidFieldsError
 from readmission.serving.inference.scorer import Scorer
+from readmission.serving.inference.validation import check_columns
 
 PARQUET = ".parquet"
 ROWS = 65_536
@@ -48,8 +48,8 @@ def score_file(scorer: Scorer, source: Path, target: Path, report: Report) -> in
         unfinished.replace(target)
     except OSError as error:
         raise BadInputError(f"{error.filename or source}: {error.strerror or 'cannot be read'}") from None
-    except ProblemError as problem:
-        first = problem.errors[0]
+    except InvalidFieldsError as invalid:
+        first = invalid.errors[0]
         raise BadInputError(f"{source}: {first.field}: {first.detail}") from None
     finally:
         unfinished.unlink(missing_ok=True)
@@ -63,7 +63,7 @@ def _score(scorer: Scorer, source: Path, write: Callable[[pa.Table], None], repo
         wanted = [name for name in part.column_names if name not in (*IDENTIFIERS, LABEL_COLUMN)]
         raw = check_columns(_encoded(part.select(wanted)), partial(_row, done))
         place = 0
-        for scores in score_columns(scorer, raw):
+        for scores in score_batch(scorer, raw):
             write(_answers(identifiers.slice(place, len(scores.labels)), scores, scorer.version))
             place += len(scores.labels)
         done += part.num_rows

@@ -1,4 +1,4 @@
-"""One published bundle, loaded and proven: raw record in, answer out."""
+"""One published bundle, loaded and checked by its self-test: raw record in, prediction out."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from readmission.features.rules import FEATURE_TYPES
 from readmission.model_bundle import files as bundle
 from readmission.schema import LABELS, MISSING, RECORD_COLUMNS, Kind
 from readmission.serving.inference.explainer import Explainer
-from readmission.serving.inference.unseen_values import Unusual
+from readmission.serving.inference.unseen_values import UnseenValues
 
 _ONNX_ERRORS = (
     onnx_errors.EPFail,
@@ -35,17 +35,14 @@ _ONNX_ERRORS = (
     onnx_errors.NotImplemented,
     onnx_errors.RuntimeException,
 )  # ONNX Runtime gives its exceptions no common base.
-RUN_ERRORS = (*_ONNX_ERRORS, RuntimeError, ValueError, MemoryError)
-"""What a run of a model may end in: its own errors, and what pybind11 makes of those of C++."""
-
 Part = TypeVar("Part", bound=BaseModel)
 
 _OUTPUTS = [bundle.ONNX_PROBABILITIES]
 _BROKEN = (*_ONNX_ERRORS, OSError, ValueError, TypeError, LookupError)
 
 
-class Answer(NamedTuple):
-    """A prediction.
+class Prediction(NamedTuple):
+    """The class of one record and how likely each class is.
 
     Attributes:
         label: one of ``schema.LABELS``.
@@ -60,68 +57,81 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """One loaded bundle. Holds no state between calls, so any number of requests may share it.
+    """One loaded bundle; any number of requests and threads may share it.
 
-    ``together`` says whether the model gives the same bits to a row alone and among others: sums over trees do,
-    products of matrices do not, and no answer may depend on who else asked.
+    It never changes, but for bounded caches of values that it has met (``rows``, ``unseen``) and the explainer, which
+    is laid out when it is first used. No prediction depends on them.
+
+    Attributes:
+        version: the registry's version number.
+        session: the model in ONNX Runtime.
+        encoder: the fitted encoder.
+        rows: the same, compiled for single records.
+        unseen: finds values that training did not see.
+        explainer: takes predictions apart.
+        decision: how probabilities become a class.
+        metadata: what people ask about the model.
+        together: whether the model gives the same bits to a row alone and among others: sums over trees do, products of
+            matrices do not, and no prediction may depend on who else asked.
+        loaded_at: UTC.
     """
 
     version: str
     session: onnxruntime.InferenceSession
     encoder: Encoder
     rows: RowEncoder
-    unusual: Unusual
+    unseen: UnseenValues
     explainer: Explainer
     decision: bundle.Decision
     metadata: bundle.Metadata
     together: bool = False
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def score(self, raw: Mapping[str, RawValue]) -> Answer:
+    def score(self, raw: Mapping[str, RawValue]) -> Prediction:
         """Score one record.
 
         Args:
             raw: values under the source's names; absent, None and ``?`` are missing, unseen levels are allowed.
 
         Returns:
-            the answer; its class is decided on the model's own float32 probabilities.
+            its class is decided on the model's own float32 probabilities.
 
         Raises:
             ValueError: a count is no whole number, a number is beyond float32, or the model gave no probabilities.
         """
-        (answer,) = self.score_rows(self.rows.encode(raw))
-        if answer is None:
+        (prediction,) = self.score_rows(self.rows.encode(raw))
+        if prediction is None:
             raise ValueError("the model's probabilities do not sum to 1")
-        return answer
+        return prediction
 
-    def score_rows(self, rows: npt.NDArray[np.float32]) -> list[Answer | None]:
+    def score_rows(self, rows: npt.NDArray[np.float32]) -> list[Prediction | None]:
         """Score encoded records, in one run of the model if that changes nothing.
 
         Args:
             rows: of ``rows``, shape (n, features).
 
         Returns:
-            an answer for each; None where the model gave no probabilities. A record's does not depend on the others.
+            a prediction for each, which does not depend on the others; None where the model gave no probabilities.
         """
-        runs = [rows] if self.together else [rows[place : place + 1] for place in range(len(rows))]
-        return [self._answer(probabilities) for run in runs for probabilities in self._run(run)]
+        runs = [rows] if self.together else [rows[index : index + 1] for index in range(len(rows))]
+        return [self._predict(probabilities) for run in runs for probabilities in self._run(run)]
 
     def _run(self, rows: npt.NDArray[np.float32]) -> list[list[float]]:
         (output,) = self.session.run(_OUTPUTS, {bundle.ONNX_INPUT: rows})
         found: list[list[float]] = output.tolist()
         return found
 
-    def _answer(self, probabilities: list[float]) -> Answer | None:
+    def _predict(self, probabilities: list[float]) -> Prediction | None:
         total = math.fsum(probabilities)
         if not abs(total - 1.0) < 1e-3:  # also true for NaN
             return None
         # float32 leaves the sum 1e-7 off; in float64 it is 1 within 1e-15.
         normal = tuple([probability / total for probability in probabilities])
-        return Answer(LABELS[self.decision.choose(probabilities)], normal, self.version)
+        return Prediction(LABELS[self.decision.choose(probabilities)], normal, self.version)
 
 
 def load_scorer(folder: Path, version: str) -> Scorer:
-    """Load a bundle and run its self-test: what does not give its stored answers may not serve.
+    """Load a bundle and run its self-test: a model that does not give its stored predictions is refused.
 
     Args:
         folder: the files of ``bundle.FILES``.
@@ -165,7 +175,7 @@ def _open(folder: Path, version: str) -> Scorer:
         session=_open_session(folder / bundle.MODEL_FILE),
         encoder=encoder,
         rows=rows,
-        unusual=Unusual(encoder),
+        unseen=UnseenValues(encoder),
         explainer=Explainer((folder / bundle.EXPLAIN_FILE).read_bytes(), encoder, rows),
         decision=_read(folder, bundle.DECISION_FILE, bundle.Decision),
         metadata=_read(folder, bundle.METADATA_FILE, bundle.Metadata),
@@ -212,10 +222,10 @@ def _ordinary_values() -> Iterator[tuple[str, RawValue]]:
 def _run_self_test(scorer: Scorer, self_test: bundle.SelfTest) -> None:
     expected = zip(self_test.records, self_test.labels, self_test.probabilities, strict=True)
     for number, (record, label, probabilities) in enumerate(expected, start=1):
-        answer = scorer.score(record)
-        if answer.label != label:
+        prediction = scorer.score(record)
+        if prediction.label != label:
             raise _MismatchError(f"self-test record {number} got another class")
-        if not _close(answer.probabilities, probabilities):
+        if not _close(prediction.probabilities, probabilities):
             raise _MismatchError(f"self-test record {number} got other probabilities")
 
 

@@ -1,4 +1,4 @@
-"""Values that are possible but were not in the data that models learn from: scored all the same, and counted."""
+"""Values that are allowed but were not in the data that the model was trained on: scored all the same, and counted."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,15 +10,17 @@ from readmission.schema import MISSING, RECORD_COLUMNS, Column, Kind
 BEYOND_RANGE = "beyond_training_range"
 UNSEEN_LEVEL = "unseen_level"
 
-MOST_MET = 5_000
-"""Unusual values that are remembered, of all columns together; a caller may make up any number of others."""
+MAX_REMEMBERED = 5_000
+"""Unseen values that are remembered, of all columns together; a caller may make up any number of others."""
 
 
-class Unusual:
-    """Tells ordinary values from others.
+class UnseenValues:
+    """Finds values that training did not see.
+
+    It remembers those that it was handed, up to ``MAX_REMEMBERED``; what it finds does not depend on them.
 
     Args:
-        encoder: knows the diagnoses that training saw.
+        encoder: holds the diagnoses that training saw.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -28,32 +30,32 @@ class Unusual:
             for feature in encoder.features
             if not isinstance(feature, NumberFeature | CategoryFeature) and source_of(feature).endswith("_category")
         }
+        self._index = {column.name: index for index, column in enumerate(RECORD_COLUMNS)}
+        self._remembered: dict[str, dict[RawValue, str]] = {}
+        self._by_column: list[tuple[str, int, dict[RawValue, str]]] = []
 
-        self._places = {column.name: place for place, column in enumerate(RECORD_COLUMNS)}
-        self._met: dict[str, dict[RawValue, str]] = {}
-        self._met_at: list[tuple[str, int, dict[RawValue, str]]] = []
-
-    def meet(self, name: str, value: RawValue, kind: str) -> bool:
-        """Remember an unusual value, so that ``among`` finds it; False where there are too many already."""
-        if sum(map(len, self._met.values())) >= MOST_MET:
+    def remember(self, name: str, value: RawValue, reason: str) -> bool:
+        """Remember an unseen value, so that ``among`` finds it; False where there are too many already."""
+        if sum(map(len, self._remembered.values())) >= MAX_REMEMBERED:
             return False
-        self._met = {**self._met, name: {**self._met.get(name, {}), value: kind}}
-        self._met_at = [(column, self._places[column], met) for column, met in self._met.items()]
+        # Replaced, not changed: other threads may be reading them.
+        self._remembered = {**self._remembered, name: {**self._remembered.get(name, {}), value: reason}}
+        self._by_column = [(column, self._index[column], values) for column, values in self._remembered.items()]
         return True
 
     def among(self, values: Sequence[RawValue]) -> list[tuple[str, str]]:
-        """Find the unusual values of a record, each of which has been met before.
+        """Find the unseen values of a record, each of which is remembered.
 
         Args:
             values: one for each of ``schema.RECORD_COLUMNS``, in their order.
 
         Returns:
-            names of columns, and what is unusual.
+            names of columns, and the reason: ``BEYOND_RANGE`` or ``UNSEEN_LEVEL``.
         """
-        return [(name, met[values[place]]) for name, place, met in self._met_at if values[place] in met]
+        return [(name, seen[values[index]]) for name, index, seen in self._by_column if values[index] in seen]
 
     def find(self, name: str, value: RawValue) -> str | None:
-        """Say what is unusual about a value; None: nothing."""
+        """The reason why a value of a column is unseen; None where training saw it."""
         if value is None or value == MISSING:
             return None
         column = self._columns[name]

@@ -1,14 +1,20 @@
-"""What a field of a record may hold. One check per column, used for bodies, files and forms alike."""
+"""What a field of a record may hold. One check per column, used for bodies, batches and files alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from readmission.features.record import RawValue
-from readmission.schema import MISSING, Column
+import numpy as np
+import pyarrow as pa
 
-TEXT_LIMIT = 100
+from readmission.features.record import RawValue, as_text
+from readmission.schema import BY_NAME, MISSING, RECORD_COLUMNS, Column
+from readmission.serving.inference.errors import MAX_ERRORS, FieldError, InvalidFieldsError
+
+MAX_TEXT = 100
 """Longest text of a field, in characters; the longest word of the source has 36."""
 
 Check = Callable[[object], RawValue]
+RowName = Callable[[int], str]
+"""Names a row, counted from 0, in an error: ``line 3, ``."""
 
 
 class WrongValueError(ValueError):
@@ -16,7 +22,7 @@ class WrongValueError(ValueError):
 
 
 def check_of(column: Column) -> Check:
-    """Make the check of a column: a value as JSON has it in, the value to score out; None is missing."""
+    """Make the check of a column: takes a value as JSON has it, returns the value to score; None is missing."""
     return _number(column) if column.is_number else _text
 
 
@@ -32,6 +38,90 @@ def text_check_of(column: Column) -> Check:
         return check(value)
 
     return read
+
+
+def check_record(values: Sequence[object]) -> tuple[RawValue, ...]:
+    """Check a record.
+
+    Args:
+        values: one for each of ``schema.RECORD_COLUMNS``, in their order; None is missing.
+
+    Returns:
+        the values to score, in the same order.
+
+    Raises:
+        InvalidFieldsError: a value is wrong; all that are wrong are named.
+    """
+    errors: list[FieldError] = []
+    checked = []
+    for (name, check), value in zip(_CHECKS, values, strict=True):
+        try:
+            checked.append(check(value))
+        except WrongValueError as error:
+            errors.append(FieldError(name, str(error)))
+    if errors:
+        raise InvalidFieldsError(errors)
+    return tuple(checked)
+
+
+def check_columns(table: pa.Table, row_name: RowName) -> pa.Table:
+    """Check dictionary columns of text, every distinct value once.
+
+    Args:
+        table: dictionary columns under the source's names.
+        row_name: names a row in an error.
+
+    Returns:
+        the same columns as they are scored; missing is ``?``.
+
+    Raises:
+        InvalidFieldsError: a value is wrong.
+    """
+    errors: list[FieldError] = []
+    checked = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        check, levels = text_check_of(BY_NAME[name]), column.dictionary.to_pylist()
+        texts = check_levels(name, check, levels, np.asarray(column.indices), row_name, errors)
+        checked[name] = pa.DictionaryArray.from_arrays(column.indices, pa.array(texts, pa.string()))
+    if errors:
+        raise InvalidFieldsError(errors)
+    return pa.table(checked)
+
+
+def check_levels(
+    name: str,
+    check: Check,
+    levels: Sequence[object],
+    indices: "np.ndarray[tuple[int], np.dtype[np.integer]]",
+    row_name: RowName,
+    errors: list[FieldError],
+) -> list[str]:
+    """Check the distinct values of one column.
+
+    Args:
+        name: of the column.
+        check: of the column.
+        levels: the distinct values.
+        indices: into ``levels``, shape (rows,).
+        row_name: names a row in an error.
+        errors: rows that hold a wrong value are added, up to ``MAX_ERRORS`` in all.
+
+    Returns:
+        the text to score for each level.
+    """
+    texts = []
+    for number, level in enumerate(levels):
+        value: RawValue = None
+        try:
+            value = check(level)
+        except WrongValueError as error:
+            rows = np.flatnonzero(indices == number)[: MAX_ERRORS - len(errors)]
+            errors.extend(FieldError(f"{row_name(int(row))}{name}", str(error)) for row in rows)
+        texts.append(as_text(value))
+    return texts
 
 
 def _whole(text: str) -> object:
@@ -56,6 +146,9 @@ def _number(column: Column) -> Check:
 
 
 def _text(value: object) -> RawValue:
-    if value is None or (isinstance(value, str) and len(value) <= TEXT_LIMIT):
+    if value is None or (isinstance(value, str) and len(value) <= MAX_TEXT):
         return value
-    raise WrongValueError(f"must be text of up to {TEXT_LIMIT} characters or null")
+    raise WrongValueError(f"must be text of up to {MAX_TEXT} characters or null")
+
+
+_CHECKS = tuple((f"features.{column.name}", check_of(column)) for column in RECORD_COLUMNS)

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from readmission.schema import LABELS, MISSING, RECORD_COLUMNS
-from readmission.serving.inference.batch import Scores
-from readmission.serving.prediction_log.records import BatchEntry, storable_json
+from readmission.serving.prediction_log.records import BatchRecord, storable_json
 
 MOST_LEVELS = 4_096
 """Of a column, beside the rows of one entry: where a batch has more, only those that the entry's rows have."""
@@ -43,13 +42,21 @@ _ROW_TYPE, _ROW = _row_type(
 )
 
 
-def make_entry(raw: pa.Table, ids: npt.NDArray[np.uint8], scores: Scores, version: str, at: float) -> BatchEntry:
-    """Lay out a batch as ``BatchEntry`` describes it.
+def make_batch_record(
+    raw: pa.Table,
+    ids: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.intp],
+    probabilities: npt.NDArray[np.float64],
+    version: str,
+    at: float,
+) -> BatchRecord:
+    """Lay out a batch as ``BatchRecord`` describes it.
 
     Args:
         raw: n rows as they were scored, dictionary columns of text; at most 32,767.
         ids: of the predictions, shape (n, 16).
-        scores: their answers.
+        labels: the classes, index in LABELS; shape (n,).
+        probabilities: in the order of LABELS, shape (n, 3).
         version: of the model.
         at: seconds since 1970.
     """
@@ -57,9 +64,9 @@ def make_entry(raw: pa.Table, ids: npt.NDArray[np.uint8], scores: Scores, versio
     content[:] = _ROW
     rows = content.view(_ROW_TYPE)[:, 0]
     rows["id"] = ids.view("V16")[:, 0]
-    for label, chances in zip(LABELS, scores.probabilities.T, strict=True):
+    for label, chances in zip(LABELS, probabilities.T, strict=True):
         rows[label] = chances
-    rows["class"] = scores.labels + 1
+    rows["class"] = labels + 1
     levels = {}
     for column in RECORD_COLUMNS:
         if column.name in raw.column_names:
@@ -67,7 +74,7 @@ def make_entry(raw: pa.Table, ids: npt.NDArray[np.uint8], scores: Scores, versio
             rows[column.name] = np.asarray(values.indices) + 1
             texts = values.dictionary.to_pylist()
             levels[column.name] = [_number(text) for text in texts] if column.is_number else texts
-    return BatchEntry(raw.num_rows, at, version, storable_json(levels), rows.tobytes())
+    return BatchRecord(raw.num_rows, at, version, storable_json(levels), rows.tobytes())
 
 
 def _compact(column: pa.DictionaryArray) -> pa.DictionaryArray:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import psycopg
 
-from readmission.serving.prediction_log.records import BatchEntry, Entry, count_of
+from readmission.serving.prediction_log.records import BatchRecord, LogRecord, count_of
 from readmission.serving.prediction_log.spool import Spool
 
 PAUSE_SECONDS = 0.25
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class Store(Protocol):
     """Where entries end up; what it cannot do it answers with ``psycopg.Error``."""
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, entries: Sequence[LogRecord]) -> None:
         """Store entries, all or none."""
 
     def drop_old(self, days: int) -> int:
@@ -67,7 +67,7 @@ class PredictionLog:
         self._counts = counts
         self._limit = limit
         self._keep_days = keep_days
-        self._queue: deque[Entry] = deque()
+        self._queue: deque[LogRecord] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prediction log", daemon=True)
         self._retry_at = 0.0
@@ -78,14 +78,14 @@ class PredictionLog:
         """Begin to store."""
         self._thread.start()
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: LogRecord) -> None:
         """Add an entry; one that finds the queue full is counted and lost."""
         if len(self._queue) >= self._limit:
             self._counts.logged(0, 1)
         else:
             self._queue.append(entry)
 
-    def put_batch(self, entry: BatchEntry) -> None:
+    def put_batch(self, entry: BatchRecord) -> None:
         """Add many at once; they go to the spool, since no queue would hold them. Waits for the disk."""
         if not self._spool.add([entry]):
             self._counts.logged(0, entry.count)
@@ -126,7 +126,7 @@ class PredictionLog:
     def _may_try(self) -> bool:
         return time.monotonic() >= self._retry_at
 
-    def _stored(self, entries: Sequence[Entry]) -> bool:
+    def _stored(self, entries: Sequence[LogRecord]) -> bool:
         if not self._may_try():
             return False
         try:
@@ -140,7 +140,7 @@ class PredictionLog:
         self._counts.logged(_count(entries), 0)
         return True
 
-    def _store_one_by_one(self, entries: Sequence[Entry]) -> bool:
+    def _store_one_by_one(self, entries: Sequence[LogRecord]) -> bool:
         """One entry that the database will never take must not keep the others out."""
         for number, entry in enumerate(entries):
             try:
@@ -178,5 +178,5 @@ class PredictionLog:
         self._away = False
 
 
-def _count(entries: Sequence[Entry]) -> int:
+def _count(entries: Sequence[LogRecord]) -> int:
     return sum(map(count_of, entries))

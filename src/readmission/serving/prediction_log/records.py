@@ -18,7 +18,7 @@ _NOT_IN_POSTGRES = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of characters: JSON may hold them, PostgreSQL's jsonb may not."""
 
 
-class PredictionEntry(NamedTuple):
+class PredictionRecord(NamedTuple):
     """One prediction.
 
     Attributes:
@@ -40,7 +40,7 @@ class PredictionEntry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FeedbackEntry:
+class FeedbackRecord:
     """What became of one prediction.
 
     Attributes:
@@ -55,7 +55,7 @@ class FeedbackEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchEntry:
+class BatchRecord:
     """Predictions of a batch.
 
     Attributes:
@@ -75,12 +75,12 @@ class BatchEntry:
     rows: bytes
 
 
-Entry = PredictionEntry | FeedbackEntry | BatchEntry
+LogRecord = PredictionRecord | FeedbackRecord | BatchRecord
 
 
-def count_of(entry: Entry) -> int:
+def count_of(entry: LogRecord) -> int:
     """How many predictions or outcomes an entry holds."""
-    return entry.count if isinstance(entry, BatchEntry) else 1
+    return entry.count if isinstance(entry, BatchRecord) else 1
 
 
 def record_json(features: Mapping[str, RawValue]) -> bytes:
@@ -107,14 +107,14 @@ def storable(value: object) -> object:
     return [storable(member) for member in value] if isinstance(value, list) else value
 
 
-def to_line(entry: PredictionEntry | FeedbackEntry) -> str:
+def to_line(entry: PredictionRecord | FeedbackRecord) -> str:
     """Write an entry as one line of JSON."""
-    if isinstance(entry, FeedbackEntry):
+    if isinstance(entry, FeedbackRecord):
         return json.dumps([entry.prediction_id, entry.at, entry.readmitted])
     return json.dumps([entry.id, entry.at, entry.version, entry.record.decode(), entry.probabilities, entry.label])
 
 
-def from_line(line: str) -> PredictionEntry | FeedbackEntry:
+def from_line(line: str) -> PredictionRecord | FeedbackRecord:
     """Read what ``to_line`` wrote.
 
     Raises:
@@ -123,8 +123,8 @@ def from_line(line: str) -> PredictionEntry | FeedbackEntry:
     fields = json.loads(line)
     try:
         if len(fields) == 3:
-            return FeedbackEntry(*fields)
+            return FeedbackRecord(*fields)
         number, at, version, record, probabilities, label = fields
-        return PredictionEntry(number, at, version, record.encode(), tuple(probabilities), label)
+        return PredictionRecord(number, at, version, record.encode(), tuple(probabilities), label)
     except (TypeError, AttributeError):
         raise ValueError("no entry") from None

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from readmission.serving.prediction_log.records import BatchEntry, Entry, from_line, to_line
+from readmission.serving.prediction_log.records import BatchRecord, LogRecord, from_line, to_line
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(BatchEntry).decode
+_decode = msgspec.msgpack.Decoder(BatchRecord).decode
 _SUFFIX = ".ndjson"
 _BATCH_SUFFIX = ".batch"
 
@@ -33,10 +33,10 @@ class Spool:
         self._folder = folder
         self._limit = limit
 
-    def add(self, entries: Sequence[Entry]) -> bool:
+    def add(self, entries: Sequence[LogRecord]) -> bool:
         """Keep entries; False where the limit, or the disk, leaves no room."""
-        singles = [entry for entry in entries if not isinstance(entry, BatchEntry)]
-        files = [(_encode(entry), _BATCH_SUFFIX) for entry in entries if isinstance(entry, BatchEntry)]
+        singles = [entry for entry in entries if not isinstance(entry, BatchRecord)]
+        files = [(_encode(entry), _BATCH_SUFFIX) for entry in entries if isinstance(entry, BatchRecord)]
         if singles:
             files.append(("".join(f"{to_line(entry)}\n" for entry in singles).encode(), _SUFFIX))
         try:
@@ -63,13 +63,13 @@ class Spool:
             return []
         return sorted(path for path in self._folder.iterdir() if path.suffix in (_SUFFIX, _BATCH_SUFFIX))
 
-    def read(self, path: Path) -> list[Entry]:
+    def read(self, path: Path) -> list[LogRecord]:
         """Read a file; what a failing disk has damaged is left out.
 
         Raises:
             FileNotFoundError: another process has stored it.
         """
-        found: list[Entry] = []
+        found: list[LogRecord] = []
         if path.suffix == _BATCH_SUFFIX:
             content = path.read_bytes()
             with suppress(msgspec.DecodeError):

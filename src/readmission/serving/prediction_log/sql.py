@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
 from readmission.schema import LABELS, RECORD_COLUMNS, Column
-from readmission.serving.prediction_log.records import BatchEntry, Entry, FeedbackEntry, PredictionEntry
+from readmission.serving.prediction_log.records import BatchRecord, FeedbackRecord, LogRecord, PredictionRecord
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS predictions (
@@ -92,15 +92,15 @@ class PredictionStore:
         self._url = url
         self._connection: Connection[TupleRow] | None = None
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, entries: Sequence[LogRecord]) -> None:
         """Store entries, all or none; those that are stored already stay as they are.
 
         Raises:
             psycopg.Error: the database is away, frozen or refuses.
         """
-        predictions = b"".join([_line(entry) for entry in entries if isinstance(entry, PredictionEntry)])
-        batches = [entry for entry in entries if isinstance(entry, BatchEntry)]
-        feedback = b"".join([_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackEntry)])
+        predictions = b"".join([_line(entry) for entry in entries if isinstance(entry, PredictionRecord)])
+        batches = [entry for entry in entries if isinstance(entry, BatchRecord)]
+        feedback = b"".join([_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackRecord)])
         with self._transaction() as connection, connection.cursor() as cursor:
             if predictions:
                 _bring_in(cursor, _PREDICTIONS, predictions)
@@ -172,7 +172,7 @@ def _break(line: socket.socket) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
-def _line(entry: PredictionEntry) -> bytes:
+def _line(entry: PredictionRecord) -> bytes:
     # Line ends and tabs are between the members of a record, never within: there JSON writes them otherwise.
     record = entry.record.translate(_BLANKS).replace(b"\\", b"\\\\")
     no, after, within = entry.probabilities
@@ -180,7 +180,7 @@ def _line(entry: PredictionEntry) -> bytes:
     return b"%b%b%b" % (start.encode(), record, end.encode())
 
 
-def _feedback_line(entry: FeedbackEntry) -> bytes:
+def _feedback_line(entry: FeedbackRecord) -> bytes:
     return f"{entry.prediction_id}\t{entry.at!r}\t{entry.readmitted}\n".encode()
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from readmission.serving.prediction_log.records import BatchEntry, FeedbackEntry, PredictionEntry
+from readmission.serving.prediction_log.records import BatchRecord, FeedbackRecord, PredictionRecord
 
 _LENGTH = struct.Struct("!Q")
 _encode = msgspec.msgpack.Encoder().encode
@@ -17,9 +17,9 @@ Message = TypeVar("Message")
 class Request(msgspec.Struct, array_like=True, gc=False):
     """Entries to store; or, where ``days`` is not 0, how old the predictions are that shall go."""
 
-    predictions: list[PredictionEntry] = []
-    batches: list[BatchEntry] = []
-    feedback: list[FeedbackEntry] = []
+    predictions: list[PredictionRecord] = []
+    batches: list[BatchRecord] = []
+    feedback: list[FeedbackRecord] = []
     days: int = 0
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 import psycopg
 from pydantic import SecretStr
 
-from readmission.serving.prediction_log.records import BatchEntry, Entry, FeedbackEntry, PredictionEntry
+from readmission.serving.prediction_log.records import BatchRecord, FeedbackRecord, LogRecord, PredictionRecord
 from readmission.serving.prediction_log.sql import PATIENCE
 from readmission.serving.prediction_log.store_messages import Answer, Request, receive, send
 
@@ -36,7 +36,7 @@ class StoreProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, entries: Sequence[LogRecord]) -> None:
         """Store entries, all or none.
 
         Raises:
@@ -44,9 +44,9 @@ class StoreProcess:
         """
         self._ask(
             Request(
-                predictions=[entry for entry in entries if isinstance(entry, PredictionEntry)],
-                batches=[entry for entry in entries if isinstance(entry, BatchEntry)],
-                feedback=[entry for entry in entries if isinstance(entry, FeedbackEntry)],
+                predictions=[entry for entry in entries if isinstance(entry, PredictionRecord)],
+                batches=[entry for entry in entries if isinstance(entry, BatchRecord)],
+                feedback=[entry for entry in entries if isinstance(entry, FeedbackRecord)],
             )
         )
 

@@ -1,7 +1,7 @@
-"""What Prometheus sees. One registry per application, so that two in one process do not mix.
+"""Metrics for Prometheus. One registry per application, so that two in one process do not mix.
 
-Several processes on one socket count in files of one folder (``shared_metrics``); whichever of them is asked answers
-for all.
+Several processes on one socket count in files of one folder (``multiprocess``); whichever of them is asked answers for
+all.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from readmission.schema import LABELS
-from readmission.serving.http.problems import KINDS
-from readmission.serving.inference.scorer import Answer, Scorer
 from readmission.serving.telemetry.multiprocess import shared_folder
 
 BUCKETS: Final = (
@@ -37,10 +35,15 @@ class _Series(NamedTuple):
     errors: Counter | None
 
 
-class Telemetry:
-    """The metrics of one application."""
+class Metrics:
+    """The metrics of one application.
 
-    def __init__(self) -> None:
+    Args:
+        error_types: every value that the label ``error_type`` can have.
+    """
+
+    def __init__(self, error_types: Sequence[str] = ()) -> None:
+        self._error_types = tuple(error_types)
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = Counter(
@@ -55,7 +58,7 @@ class Telemetry:
             "predictions", "Predictions by class", ("readmission_class", "model_version"), registry=self._registry
         )
         self._errors = Counter(
-            "predict_errors", "Prediction requests without an answer", ("error_type", "model_version"),
+            "predict_errors", "Prediction requests without a prediction", ("error_type", "model_version"),
             registry=self._registry,
         )  # fmt: skip
         self._in_progress = self._gauge("predict_requests_in_progress", "Prediction requests under way", "livesum")
@@ -63,54 +66,60 @@ class Telemetry:
             "model_info", "1 for the model that serves", "livemax", ("name", "model_version", "model_type")
         )
         self._served: Gauge | None = None
-        self._unusual = Counter(
-            "unusual_values", "Values that the model was not trained on", ("feature", "kind"), registry=self._registry
+        self._unseen = Counter(
+            "unseen_values", "Values that the model was not trained on", ("feature", "reason"), registry=self._registry
         )
-        self._log_stored = Counter("predictions_logged", "Predictions and outcomes kept", registry=self._registry)
-        self._log_dropped = Counter("predictions_dropped", "Predictions and outcomes lost", registry=self._registry)
-        self._log_queued = self._gauge("prediction_queue_entries", "Predictions waiting in memory", "livesum")
+        self._log_stored = Counter(
+            "predictions_logged", "Predictions and outcomes stored in the prediction log", registry=self._registry
+        )
+        self._log_dropped = Counter(
+            "predictions_dropped",
+            "Predictions and outcomes that found the prediction log full",
+            registry=self._registry,
+        )
+        self._log_queued = self._gauge("prediction_queue_records", "Predictions waiting in memory", "livesum")
         # All processes see the same disk and the same database.
         self._log_spooled = self._gauge("prediction_spool_bytes", "Predictions waiting on disk", "livemax")
-        self._log_reachable = self._gauge("prediction_store_up", "1 while predictions can be kept", "livemin")
+        self._log_reachable = self._gauge("prediction_store_up", "1 while the database takes predictions", "livemin")
         self._series: dict[tuple[str, str, int, str | None], _Series] = {}
         self._of_class: dict[tuple[str, str], Counter] = {}
         self._serves("none")
 
-    def model_changed(self, scorer: Scorer) -> None:
-        """Say which model serves."""
+    def model_changed(self, name: str, version: str, model_type: str) -> None:
+        """Record which model serves."""
         if self._served is not None:  # series cannot be taken away from several processes' metrics
             self._served.set(0)
-        self._served = self._model.labels(scorer.metadata.name, scorer.version, scorer.metadata.model_type)
+        self._served = self._model.labels(name, version, model_type)
         self._served.set(1)
-        self._serves(scorer.version)
+        self._serves(version)
         for label in LABELS:
-            self._of_class[label, scorer.version] = self._predictions.labels(label, scorer.version)
+            self._of_class[label, version] = self._predictions.labels(label, version)
 
     def _serves(self, version: str) -> None:
         self._version = version
         self._series = {}
-        for kind in KINDS:  # a rate needs the zero before the first error
-            self._errors.labels(kind.name, version)
+        for error_type in self._error_types:  # a rate needs the zero before the first error
+            self._errors.labels(error_type, version)
 
-    def predicted(self, answer: Answer) -> None:
+    def predicted(self, label: str, version: str) -> None:
         """Count a prediction."""
-        key = (answer.label, answer.version)
+        key = (label, version)
         counter = self._of_class.get(key)
         if counter is None:
             counter = self._of_class[key] = self._predictions.labels(*key)
         counter.inc()
 
-    def unusual(self, feature: str, kind: str, count: int = 1) -> None:
+    def unseen(self, feature: str, reason: str, count: int = 1) -> None:
         """Count values that the model was not trained on."""
-        self._unusual.labels(feature, kind).inc(count)
+        self._unseen.labels(feature, reason).inc(count)
 
     def logged(self, stored: int, dropped: int) -> None:
-        """Count entries of the prediction log that were kept, and that were lost."""
+        """Count records of the prediction log that were stored, and that were dropped."""
         self._log_stored.inc(stored)
         self._log_dropped.inc(dropped)
 
     def waiting(self, queued: int, spooled: int, reachable: bool) -> None:
-        """Say how the prediction log is."""
+        """Record how much waits to be stored, and whether the database takes it."""
         self._log_queued.set(queued)
         self._log_spooled.set(spooled)
         self._log_reachable.set(reachable)
@@ -125,7 +134,7 @@ class Telemetry:
         self._in_progress.inc()
 
     def finished(self, endpoint: str, method: str, status: int, seconds: float, error_type: str | None) -> None:
-        """Count a prediction request that ended; ``error_type`` is None for one that got its answer."""
+        """Count a prediction request that ended; ``error_type`` is None for one that succeeded."""
         self._in_progress.dec()
         # A caller may send any word as method: without this, each would make a series.
         key = (endpoint, method if method in _METHODS else "other", status, error_type)
@@ -136,7 +145,7 @@ class Telemetry:
             series.errors.inc()
 
     def answered(self, endpoint: str, seconds: Sequence[float]) -> None:
-        """Count POST requests that were begun and answered in one go."""
+        """Count POST requests that began and succeeded in one go."""
         key = (endpoint, "POST", 200, None)
         series = self._series.get(key) or self._make_series(*key)
         series.requests.inc(len(seconds))
