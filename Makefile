@@ -32,10 +32,11 @@ doctor: $(VENV)/run.stamp ## say what is running, what is missing, what to do
 test: $(VENV)/dev.stamp check ## check and test everything
 	@$(BIN)/python -m pytest
 
-check: $(VENV)/dev.stamp ## style and types
+check: $(VENV)/dev.stamp ## style, types, and which module may import which
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check --no-cache .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 
 fuzz: $(VENV)/dev.stamp ## ask the API ten thousand generated questions (minutes)
 	@FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -rP --timeout=3600 tests/serving/test_generated_requests.py
