@@ -11,7 +11,7 @@ from airflow.sdk import dag
     **phases.COMMON,
 )
 def dag_01_download_data() -> None:
-    phases.download_diabetes_dataset.override(outlets=[phases.DATA])()
+    phases.TASKS["download_diabetes_dataset"].override(outlets=[phases.DATA])()
 
 
 dag_01_download_data()

@@ -11,7 +11,7 @@ from airflow.sdk import dag
     **phases.COMMON,
 )
 def dag_02b_create_batches() -> None:
-    phases.split_train_val_test.override(outlets=[phases.ASSIGNMENT])()
+    phases.TASKS["split_train_val_test"].override(outlets=[phases.ASSIGNMENT])()
 
 
 dag_02b_create_batches()

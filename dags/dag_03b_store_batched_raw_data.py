@@ -11,8 +11,8 @@ from airflow.sdk import chain, dag
     **phases.COMMON,
 )
 def dag_03b_store_batched_raw_data() -> None:
-    views = phases.create_cumulative_views.override(outlets=[phases.BATCHES])()
-    chain([phases.create_batch_tables(), phases.store_validation_test()], views)
+    views = phases.TASKS["create_cumulative_views"].override(outlets=[phases.BATCHES])()
+    chain([phases.TASKS["create_batch_tables"](), phases.TASKS["store_validation_test"]()], views)
 
 
 dag_03b_store_batched_raw_data()

@@ -11,7 +11,7 @@ from airflow.sdk import dag
     **phases.COMMON,
 )
 def dag_04_clean_data() -> None:
-    phases.clean_data.override(outlets=[phases.CLEAN])()
+    phases.TASKS["clean_data"].override(outlets=[phases.CLEAN])()
 
 
 dag_04_clean_data()

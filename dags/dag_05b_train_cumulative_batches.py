@@ -11,8 +11,8 @@ from airflow.sdk import chain, dag
     **phases.COMMON,
 )
 def dag_05b_train_cumulative_batches() -> None:
-    trained = phases.train_cumulative.expand(config=phases.generate_training_configs())
-    chain(trained, phases.aggregate_results.override(outlets=[phases.MODELS])())
+    trained = phases.TASKS["train_cumulative"].expand(config=phases.TASKS["generate_training_configs"]())
+    chain(trained, phases.TASKS["aggregate_results"].override(outlets=[phases.MODELS])())
 
 
 dag_05b_train_cumulative_batches()

@@ -11,8 +11,8 @@ from airflow.sdk import chain, dag
     **phases.COMMON,
 )
 def dag_06b_select_best_cumulative_model() -> None:
-    evaluated = phases.evaluate_on_full_validation.override(outlets=[phases.SELECTION])()
-    chain(phases.aggregate_results(), phases.select_best_model(), evaluated)
+    evaluated = phases.TASKS["evaluate_on_full_validation"].override(outlets=[phases.SELECTION])()
+    chain(phases.TASKS["aggregate_results"](), phases.TASKS["select_best_model"](), evaluated)
 
 
 dag_06b_select_best_cumulative_model()

@@ -11,7 +11,7 @@ from airflow.sdk import dag
     **phases.COMMON,
 )
 def dag_07_publish_to_production() -> None:
-    phases.publish_best_model_production.override(outlets=[phases.PRODUCTION])()
+    phases.TASKS["publish_best_model_production"].override(outlets=[phases.PRODUCTION])()
 
 
 dag_07_publish_to_production()

@@ -9,9 +9,9 @@ from airflow.sdk import dag, task
 @task(retries=0)
 def wait_for_api() -> dict[str, Any]:
     """Ask the API for its version until it is the one in production."""
-    from readmission.orchestration import tasks
+    from readmission.orchestration.follow import follow
 
-    return tasks.follow()
+    return follow()
 
 
 @dag(

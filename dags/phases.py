@@ -1,7 +1,7 @@
 """What the DAGs share: their tasks, assets, the forms of the trigger dialog, and which execution a run belongs to.
 
-Every task is one call into ``readmission.orchestration.tasks``, imported when it runs: parsing these files loads
-nothing but Airflow.
+Tasks are made from the table of steps. Each is one call into ``readmission.orchestration.tasks``, imported when it
+runs: parsing these files loads Airflow and that table alone.
 """
 
 import os
@@ -12,6 +12,9 @@ from typing import Any
 
 from airflow.sdk import Asset, Param, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
+
+from readmission.orchestration.steps import TASKS as STEP_TASKS
+from readmission.orchestration.steps import steps_of_task
 
 DATA = Asset("readmission_data", "readmission://pipeline/data")
 ASSIGNMENT = Asset("readmission_assignment", "readmission://pipeline/assignment")
@@ -63,6 +66,9 @@ RUN_PARAMS = {
         title="Seed",
         description="A fresh split for an experiment; empty: known patients keep their part",
     ),
+    "no_report": Param(
+        False, type="boolean", title="No report", description="Draw no charts and write no model card after publishing"
+    ),
 }
 EXECUTION_PARAM = {
     "execution": Param(
@@ -86,15 +92,15 @@ def execution() -> str:
         return str(params["execution"])
     events = [event for found in (context.get("triggering_asset_events") or {}).values() for event in found]
     names = [event.extra.get("execution") for event in sorted(events, key=lambda event: event.timestamp)]
-    # Without an event, or with one that was made by hand: the same for every task of this run, whenever it runs.
+    # Without an event, or with one made by hand, every task of this run must find the same one, whenever it runs.
     return next((str(name) for name in reversed(names) if name), None) or tasks.latest_execution(
         context["dag_run"].run_after
     )
 
 
 @contextmanager
-def mistakes() -> Iterator[None]:
-    """What a user did wrong is wrong the next time too: such a task is not tried again."""
+def no_retry_of_bad_input() -> Iterator[None]:
+    """Fail for good where the user's input is wrong, for it will be wrong the next time too."""
     from readmission.errors import BadInputError
 
     try:
@@ -103,64 +109,37 @@ def mistakes() -> Iterator[None]:
         raise AirflowFailException(str(error)) from None
 
 
-def step(work: Callable[[Any, str], Any]) -> Any:
-    """Do one step of the execution, and tell whoever waits for the task's assets what came out."""
+def run_task(**arguments: Any) -> Any:
+    """Run the steps of the task that calls this, and attach their figures to the events of its assets.
+
+    Args:
+        arguments: further ones for ``orchestration.tasks.run_task``.
+    """
     from readmission.orchestration import tasks
 
-    with mistakes():
-        name = execution()
-        answer = work(tasks, name)
     context: Any = get_current_context()
+    with no_retry_of_bad_input():
+        name = execution()
+        answer = tasks.run_task(context["task"].task_id, name, **arguments)
     for asset in context["task"].outlets:
         context["outlet_events"][asset].extra = {"execution": name, **answer}
     return answer
 
 
-@task
-def download_diabetes_dataset() -> dict[str, Any]:
-    """Get, verify and keep the data file."""
+def begin() -> dict[str, Any]:
+    """Run the task that begins an execution, with what was chosen in the trigger dialog."""
     params: Any = get_current_context()["params"]
-    options = {name: params[name] for name in RUN_PARAMS}
-    return step(lambda tasks, name: tasks.download(name, options))
+    return dict(run_task(options={name: params[name] for name in RUN_PARAMS}))
 
 
-@task
-def split_train_val_test() -> dict[str, Any]:
-    """70 % training, 15 % validation, 15 % test, no patient in two of them; training rows in batches."""
-    return step(lambda tasks, name: tasks.split(name))
+def run() -> dict[str, Any]:
+    """Run any other task."""
+    return dict(run_task())
 
 
-@task
-def create_batch_tables() -> dict[str, Any]:
-    """A table for each batch."""
-    return step(lambda tasks, name: tasks.create_batch_tables(name))
-
-
-@task
-def create_cumulative_views() -> dict[str, Any]:
-    """A view for each cumulative set: batch 0, batches 0 to 1, and so on."""
-    return step(lambda tasks, name: tasks.create_cumulative_views(name))
-
-
-@task
-def store_validation_test() -> dict[str, Any]:
-    """The rows held out."""
-    return step(lambda tasks, name: tasks.store_validation_test(name))
-
-
-@task
-def clean_data() -> dict[str, Any]:
-    """Clean tables; then the new set takes the old one's place."""
-    return step(lambda tasks, name: tasks.clean(name))
-
-
-@task
-def generate_training_configs() -> list[dict[str, Any]]:
-    """List the cumulative sets that were stored, the largest first."""
-    from readmission.orchestration import tasks
-
-    with mistakes():
-        configs = tasks.plan_training(execution())
+def list_sets() -> list[dict[str, Any]]:
+    """Run the task that lists the cumulative sets, and print them."""
+    configs: list[dict[str, Any]] = run_task()
     print("Generating Training Configurations")
     print(f"Number of cumulative datasets: {len(configs)}")
     for config in reversed(configs):
@@ -168,33 +147,32 @@ def generate_training_configs() -> list[dict[str, Any]]:
     return configs
 
 
-@task(map_index_template="{{ view }}", doc_md="Four models of one cumulative set, one after the other.", **TRAINING)
-def train_cumulative(config: dict[str, Any]) -> dict[str, Any]:
-    """Four models of one cumulative set, one after the other."""
+def train(config: dict[str, Any]) -> dict[str, Any]:
+    """Run the task of one cumulative set, shown under the name of its view."""
     context: Any = get_current_context()
     context["view"] = config["view"]
-    return step(lambda tasks, name: tasks.train(name, config))
+    return dict(run_task(config=config))
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
-def aggregate_results() -> dict[str, Any]:
-    """Rank the models of all sets that are complete; at least one must be."""
-    return step(lambda tasks, name: tasks.aggregate(name))
+BODIES: dict[str, Callable[..., Any]] = {
+    "download_diabetes_dataset": begin,
+    "generate_training_configs": list_sets,
+    "train_cumulative": train,
+}
+"""What tasks do beyond running their steps."""
+
+ARGUMENTS_OF: dict[str, dict[str, Any]] = {
+    "train_cumulative": {"map_index_template": "{{ view }}", **TRAINING},
+    "aggregate_results": {"trigger_rule": TriggerRule.ALL_DONE_MIN_ONE_SUCCESS},
+}
+"""What is set for one task alone; sets that fail do not keep the others from being ranked."""
 
 
-@task
-def select_best_model() -> dict[str, Any]:
-    """The highest validation F1, ROC-AUC as tie-breaker."""
-    return step(lambda tasks, name: tasks.select(name))
+def make_task(name: str) -> Any:
+    """Make the task of this name from the table of steps."""
+    doc = steps_of_task(name)[0].doc
+    return task(task_id=name, doc_md=doc, **ARGUMENTS_OF.get(name, {}))(BODIES.get(name, run))
 
 
-@task
-def evaluate_on_full_validation() -> dict[str, Any]:
-    """The winner, reloaded from MLflow, on all of validation and once on test."""
-    return step(lambda tasks, name: tasks.evaluate(name))
-
-
-@task
-def publish_best_model_production() -> dict[str, Any]:
-    """Register the winner and, if the gate lets it pass, point production at it."""
-    return step(lambda tasks, name: tasks.publish(name))
+TASKS: dict[str, Any] = {name: make_task(name) for name in STEP_TASKS}
+"""All tasks by their names; call one within a DAG to add it."""

@@ -1,4 +1,4 @@
-"""What every stage is handed: settings, services, the execution's name, and where progress goes."""
+"""What every step receives: settings, services, the name of the execution, and where progress is reported."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from readmission.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A step forward.
+    """How far something is.
 
     Attributes:
         what: one short line for people.
@@ -27,26 +27,35 @@ Report = Callable[[Progress], None]
 
 
 def silent(_: Progress) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The surroundings of one execution."""
+    """What every step of one execution needs.
+
+    Attributes:
+        settings: of the platform.
+        services: where they are.
+        execution: its name.
+        report: receives progress.
+        synthetic_fallback: whether synthetic records may take the place of a default source that cannot be reached.
+    """
 
     settings: Settings
     services: Services
     execution: str
     report: Report = field(default=silent)
+    synthetic_fallback: bool = False
 
     def quiet(self) -> "Context":
-        """The same without a report: what another process can be sent."""
+        """The same without a report, which cannot be sent to another process."""
         return replace(self, report=silent)
 
     @property
     def scratch(self) -> Path:
-        """Folder for arrays under way; the next run removes what a killed one left."""
-        return self.settings.home / "scratch" / self.execution
+        """Folder for the arrays of sets in training, each set's in a folder of its own below it."""
+        return self.settings.home / "scratch"
 
 
 def new_execution() -> str:

@@ -1,4 +1,4 @@
-"""What each stage answers: small frozen models that travel through XCom, ``--json`` and the logs alike."""
+"""Results of the steps: small frozen models, stored in platform_db and printed by ``--json``."""
 
 from typing import Literal, get_args
 
@@ -59,6 +59,7 @@ class Options(_Result):
     challengers: tuple[Challenger, ...] = Field((), description="Types to train beside them: tuned_boosting.")
     aim: Aim = Aim()
     exclude_expired: bool = Field(False, description="Leave out stays that ended in death or hospice.")
+    no_report: bool = Field(False, description="Draw no charts and write no model card after publishing.")
 
     @property
     def model_types(self) -> tuple[str, ...]:
@@ -73,12 +74,12 @@ class SplitResult(_Result):
     batches: int
     grouping: Literal["patient", "encounter"]
     seed: int
-    remembered: int = Field(description="groups that kept the part they had")
-    assignment: str = Field(description="name under which the parts are remembered: patient, or patient:EXECUTION")
+    remembered: int = Field(description="patients (or encounters) that kept the part of an earlier split")
+    assignment: str = Field(description="name under which their parts are stored: patient, or patient:EXECUTION")
 
 
 class StoreResult(_Result):
-    """Rows by table, and the cumulative views."""
+    """Rows by table, and the cumulative views, that a step stored."""
 
     rows: dict[str, int]
     views: tuple[str, ...] = ()
@@ -124,9 +125,16 @@ class TrainedModel(_Result):
 
 
 class Models(_Result):
-    """What the stage ``train`` answers: every model of the execution."""
+    """The models of one cumulative set."""
 
     models: tuple[TrainedModel, ...]
+
+
+class Ranking(_Result):
+    """The models of every set that is complete, best first, and the views of the sets that are not."""
+
+    models: tuple[TrainedModel, ...]
+    missing: tuple[str, ...] = ()
 
 
 class Slice(_Result):
@@ -152,7 +160,7 @@ class Slice(_Result):
 
 
 class Expired(_Result):
-    """What encounters that ended in death or hospice carry of a score: nobody returns from death.
+    """How much encounters that ended in death or hospice add to a score: they are easy, for nobody returns from death.
 
     Attributes:
         rows: how many they are in the test part.
@@ -175,7 +183,7 @@ class Selection(_Result):
         expired: on test.
         rows: of both parts.
 
-    What has a default may be absent: ``make run`` shows results that an earlier release stored.
+    Fields with a default may be absent: ``make run`` shows results that an earlier release stored.
     """
 
     ranking: tuple[TrainedModel, ...]
@@ -188,7 +196,7 @@ class Selection(_Result):
 
 
 class Publication(_Result):
-    """What became of the winner.
+    """How the winner was registered, and whether it was published.
 
     Attributes:
         version: under which it is registered, published or not.
@@ -196,6 +204,7 @@ class Publication(_Result):
         decision: whether it is in production now.
         reasons: for it, or each one against it.
         f1_difference: to the previous version on the same validation rows; None where there is none to compare with.
+        model: the winner; None in results that an earlier release stored.
     """
 
     version: str
@@ -204,6 +213,7 @@ class Publication(_Result):
     reasons: tuple[str, ...]
     parity_max_difference: float
     f1_difference: Interval | None = None
+    model: TrainedModel | None = None
 
 
 class Move(_Result):

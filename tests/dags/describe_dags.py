@@ -17,12 +17,13 @@ def _assets(timetable) -> list[str]:  # type: ignore[no-untyped-def]
 
 sys.path.append(sys.argv[1])  # as Airflow's own services do for a bundle of DAGs
 bag = DagBag(dag_folder=sys.argv[1])
-heavy = {"mlflow", "sklearn", "lightgbm", "pandas", "onnxruntime", "readmission"} & set(sys.modules)
+heavy = {"mlflow", "sklearn", "lightgbm", "pandas", "onnxruntime"} & set(sys.modules)
 print(
     json.dumps(
         {
             "errors": {str(path): error for path, error in bag.import_errors.items()},
             "heavy": sorted(heavy),
+            "own": sorted(name for name in sys.modules if name.partition(".")[0] == "readmission"),
             "dags": {
                 dag_id: {
                     "tasks": {

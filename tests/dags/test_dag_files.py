@@ -66,6 +66,7 @@ def test_every_file_can_be_read(read: dict[str, Any]) -> None:
 
 def test_reading_them_loads_nothing_heavy(read: dict[str, Any]) -> None:
     assert read["heavy"] == []
+    assert read["own"] == ["readmission", "readmission.orchestration", "readmission.orchestration.steps"]
 
 
 def test_the_master_has_the_phases_that_were_asked_for(read: dict[str, Any]) -> None:

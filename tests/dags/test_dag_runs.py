@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from command_line import look, mlflow_may_warn
 from readmission.errors import BadInputError, ReadmissionError
 from readmission.orchestration import tasks
+from readmission.orchestration.follow import follow
 from readmission.registry.tracking import EXECUTION_TAG, SUPERSEDED_TAG, supersede_runs
 from readmission.results import MODEL_TYPES
 from readmission.services import Services, resolve_services
@@ -100,29 +101,29 @@ def test_what_tasks_tell_each_other_is_small(run: DagRun) -> None:
     assert all(len(str(answer)) < 4_000 for answer in run.answers.values())
 
 
-STORING = {
-    "split": "split_train_val_test",
-    "create_batch_tables": "create_batch_tables",
-    "create_cumulative_views": "create_cumulative_views",
-    "store_validation_test": "store_validation_test",
-    "clean": "clean_data",
-}
-"""Steps that fill tables, and their tasks."""
+STORING = (
+    "split_train_val_test",
+    "create_batch_tables",
+    "create_cumulative_views",
+    "store_validation_test",
+    "clean_data",
+)
+"""Tasks that fill tables."""
 
 
-@pytest.mark.parametrize("step", STORING)
-def test_a_step_that_is_done_again_changes_nothing(here: DagRun, step: str) -> None:
+@pytest.mark.parametrize("task", STORING)
+def test_a_task_that_is_done_again_changes_nothing(here: DagRun, task: str) -> None:
     before = look(here.services, here.settings.model_name)
-    again = getattr(tasks, step)(here.execution)
-    if step != "clean":  # which then counts rows only
-        assert again == here.answers[STORING[step]]
+    again = tasks.run_task(task, here.execution)
+    if task != "clean_data":  # which then counts rows only
+        assert again == here.answers[task]
     assert look(here.services, here.settings.model_name) == before
 
 
 def test_publishing_again_makes_no_second_version(here: DagRun) -> None:
     before = look(here.services, here.settings.model_name)
     with mlflow_may_warn():
-        again = tasks.publish(here.execution)
+        again = tasks.run_task("publish_best_model_production", here.execution)
     assert again == here.answers["publish_best_model_production"]
     assert look(here.services, here.settings.model_name) == before
 
@@ -131,14 +132,14 @@ def test_a_set_that_is_trained_again_takes_the_place_of_the_first_try(here: DagR
     (config,) = [found for found in here.answers["generate_training_configs"] if found["cumulative_idx"] == 0]
     first = runs_of(here.services, here.settings, here.execution)
     with mlflow_may_warn():
-        again = tasks.train(here.execution, config)
+        again = tasks.run_task("train_cumulative", here.execution, config=config)
     assert again == {"view": config["view"], **{name: again[name] for name in MODEL_TYPES}}
     runs = runs_of(here.services, here.settings, here.execution)
     superseded = [found.info.run_id for found in runs if SUPERSEDED_TAG in found.data.tags]
     assert len(runs) == len(first) + len(MODEL_TYPES)
     assert {found.info.run_id for found in first} >= set(superseded)
     assert len(superseded) == len(MODEL_TYPES)
-    assert tasks.aggregate(here.execution)["models"] == BATCHES * len(MODEL_TYPES)
+    assert tasks.run_task("aggregate_results", here.execution)["models"] == BATCHES * len(MODEL_TYPES)
 
 
 def test_of_ten_sets_and_more_only_the_one_that_is_trained_again_is_superseded(run: DagRun) -> None:
@@ -182,7 +183,7 @@ def test_a_mistake_is_not_tried_again_and_publishes_nothing(run: DagRun, variabl
 
 def test_wrong_parameters_begin_nothing(here: DagRun) -> None:
     with pytest.raises(BadInputError, match="batches"):
-        tasks.download("wrong", {"batches": -1})
+        tasks.run_task("download_diabetes_dataset", "wrong", options={"batches": -1})
     with psycopg.connect(here.services.platform_url.get_secret_value()) as connection:
         found = connection.execute("SELECT count(*) FROM executions WHERE execution = 'wrong'").fetchone()
     assert found == (0,)
@@ -190,11 +191,11 @@ def test_wrong_parameters_begin_nothing(here: DagRun) -> None:
 
 def test_an_api_that_serves_another_version_fails_the_follower(here: DagRun) -> None:
     with pytest.raises(ReadmissionError, match="serves version nothing"):
-        tasks.follow(patience=1.0)
+        follow(patience=1.0)
 
 
 def test_without_any_set_there_is_nothing_to_rank(here: DagRun) -> None:
     with psycopg.connect(here.services.platform_url.get_secret_value()) as connection:
         connection.execute("DELETE FROM stage_results WHERE stage ~ '^train' AND execution = %s", [here.execution])
     with pytest.raises(ReadmissionError, match="No cumulative set was trained"):
-        tasks.aggregate(here.execution)
+        tasks.run_task("aggregate_results", here.execution)

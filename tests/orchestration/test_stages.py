@@ -1,6 +1,6 @@
-"""The stages as functions, as another host calls them: one cumulative set at a time, nothing but tables in between."""
+"""The functions of the steps, as another host calls them: one cumulative set at a time, only tables in between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,12 @@ import pytest
 from command_line import mlflow_may_warn
 from readmission.context import Context, Progress, new_execution
 from readmission.dataset.source_file import Dataset
-from readmission.errors import BadInputError
+from readmission.errors import BadInputError, ReadmissionError
 from readmission.orchestration import stages as pipeline
-from readmission.results import CHALLENGERS, MODEL_TYPES, Options, Plan, SplitResult, TrainedModel
+from readmission.orchestration.executors import one_by_one
+from readmission.orchestration.tables_in_use import require_tables
+from readmission.registry.client import make_client
+from readmission.results import CHALLENGERS, MODEL_TYPES, Models, Options, Plan, Ranking, SplitResult, TrainedModel
 from readmission.services import resolve_services
 from readmission.settings import Settings
 from readmission.warehouse.metadata import store as platform_db
@@ -29,25 +32,28 @@ class Trained:
     split: SplitResult
     plan: Plan
     models: list[TrainedModel]
-    told: list[Progress]
+    reported: list[Progress]
 
 
 @pytest.fixture(scope="module")
 def trained(new_platform: Callable[..., Settings]) -> Trained:
     settings = new_platform()
-    told: list[Progress] = []
-    context = Context(settings, resolve_services(settings), new_execution(), told.append)
+    reported: list[Progress] = []
+    context = Context(settings, resolve_services(settings), new_execution(), reported.append)
     platform_db.create_tables(context.services.platform_url)
     dataset = pipeline.download(context, OPTIONS)
     split = pipeline.split(context, dataset, OPTIONS)
-    pipeline.store_batches(context, dataset)
-    pipeline.store_views(context, split.batches)
+    pipeline.store_batches(context, dataset, split)
+    pipeline.store_views(context, split)
     pipeline.store_holdout(context, dataset)
-    pipeline.clean(context, split.batches, OPTIONS)
-    plan = pipeline.plan_training(context, dataset, OPTIONS)
+    pipeline.clean(context, split, OPTIONS)
+    plan = pipeline.plan(context, dataset, OPTIONS)
+    models: list[TrainedModel] = []
     with mlflow_may_warn():
-        models = [model for config in plan.configs for model in pipeline.train(context, dataset, plan, config)]
-    return Trained(context, dataset, split, plan, models, told)
+        for config in plan.configs:
+            (one,) = pipeline.train_cumulative(context, dataset, plan, [config], one_by_one(2)).values()
+            models.extend(one.models)
+    return Trained(context, dataset, split, plan, models, reported)
 
 
 def test_parts_have_their_shares(trained: Trained) -> None:
@@ -90,28 +96,70 @@ def test_no_type_means_the_four() -> None:
 
 
 def test_arrays_are_removed_after_training(trained: Trained) -> None:
-    assert not any(trained.context.scratch.rglob("*.npy"))
+    assert list(trained.context.scratch.glob("*")) == []
+
+
+def test_what_is_trained_on_one_set_is_reported(trained: Trained) -> None:
+    lines = [(step.what, step.done, step.total) for step in trained.reported if step.what.startswith("trained ")]
+    assert lines == [(f"trained train_cumulative_{number} decision_tree", 1, 1) for number in (0, 1)]
+
+
+def test_a_set_that_was_not_trained_is_named(trained: Trained, caplog: pytest.LogCaptureFixture) -> None:
+    (last,) = (model for model in trained.models if model.cumulative_idx == 1)
+    ranking = pipeline.aggregate(trained.context, trained.plan, (Models(models=(last,)),))
+    assert ranking == Ranking(models=(last,), missing=("train_cumulative_0",))
+    assert "left out: train_cumulative_0" in caplog.text
+    with pytest.raises(ReadmissionError, match="No cumulative set was trained"):
+        pipeline.aggregate(trained.context, trained.plan, ())
+
+
+def ranked(trained: Trained, models: Iterable[TrainedModel]) -> Ranking:
+    """Their ranking, each as a set of its own."""
+    return pipeline.aggregate(trained.context, trained.plan, [Models(models=(model,)) for model in models])
 
 
 def test_the_first_of_the_ranking_wins(trained: Trained) -> None:
-    ranking = pipeline.aggregate(reversed(trained.models))
-    assert pipeline.select(ranking) == max(
+    ranking = ranked(trained, reversed(trained.models))
+    assert ranking.missing == ()
+    assert pipeline.select(trained.context, ranking) == max(
         trained.models, key=lambda model: (model.metrics["val_f1_score"], model.metrics["val_roc_auc"])
     )
 
 
 def test_the_reloaded_winner_gets_the_figures_of_training(trained: Trained) -> None:
-    ranking = pipeline.aggregate(trained.models)
-    selection = pipeline.evaluate(trained.context, ranking, ranking[0])
+    ranking = ranked(trained, trained.models)
+    selection = pipeline.evaluate(trained.context, ranking, ranking.models[0])
     for name, value in selection.metrics.items():
         if name.startswith("val_"):
-            assert value == pytest.approx(ranking[0].metrics[name])
-    measured = {name.removeprefix("val_") for name in ranking[0].metrics if name.startswith("val_")}
+            assert value == pytest.approx(ranking.models[0].metrics[name])
+    measured = {name.removeprefix("val_") for name in ranking.models[0].metrics if name.startswith("val_")}
     assert set(selection.metrics) == {f"{part}_{name}" for part in ("val", "test") for name in measured}
 
 
+def test_publishing_ends_the_run_of_the_execution_and_the_report_can_be_left_out(trained: Trained) -> None:
+    ranking = ranked(trained, trained.models)
+    client = make_client(trained.context.services)
+
+    def run_and_charts() -> tuple[str, int]:
+        run_id = trained.plan.parent_run_id
+        return client.get_run(run_id).info.status, len(client.list_artifacts(run_id, "charts"))
+
+    with mlflow_may_warn():
+        selection = pipeline.evaluate(trained.context, ranking, ranking.models[0])
+        assert run_and_charts() == ("RUNNING", 0)
+        made = pipeline.publish(trained.context, trained.dataset, trained.split, trained.plan, selection)
+    assert made.model == selection.best
+    tags = client.get_run(trained.plan.parent_run_id).data.tags
+    assert (tags["registered_version"], tags["decision"]) == (made.version, made.decision) == ("1", "published")
+    assert tags["reasons"] == "; ".join(made.reasons)
+    for no_report, charts in ((True, 0), (False, 9)):
+        options = OPTIONS.model_copy(update={"no_report": no_report})
+        pipeline.report(trained.context, trained.dataset, trained.plan, selection, made, options)
+        assert run_and_charts() == ("FINISHED", charts)
+
+
 def test_progress_is_reported(trained: Trained) -> None:
-    assert {"generate", "verify"} <= {step.what for step in trained.told}
+    assert {"generate", "verify"} <= {step.what for step in trained.reported}
 
 
 def test_where_the_data_came_from_is_said() -> None:
@@ -133,4 +181,4 @@ def test_batches_that_are_too_small_are_refused(trained: Trained) -> None:
     options = Options(data="synthetic:3000", batch_size=20)
     with pytest.raises(BadInputError, match=r"^Batches too small: batch_0 has \d+ rows, \d of them .* --batch-size$"):
         pipeline.split(context, trained.dataset, options)
-    pipeline.require_current(trained.context)
+    require_tables(trained.context)

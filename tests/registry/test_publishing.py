@@ -17,15 +17,14 @@ from readmission.dataset.source_file import Dataset
 from readmission.export.artifacts import load_model
 from readmission.model_bundle import files as bundle
 from readmission.orchestration import stages as pipeline
+from readmission.orchestration.execution import load
 from readmission.registry.client import make_client
 from readmission.registry.versions import create_version, production_version, promote
-from readmission.results import Selection
+from readmission.results import Plan, Selection, SplitResult
 from readmission.schema import LABELS, RECORD_COLUMNS
 from readmission.services import Services, resolve_services
 from readmission.serving.inference.scorer import load_scorer
 from readmission.settings import Settings
-from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata import store as platform_db
 from training_sets import read_raw
 
 
@@ -40,13 +39,9 @@ def client(servers: Services) -> MlflowClient:
 
 
 @pytest.fixture(scope="module")
-def results(servers: Services, finished: Outcome) -> tuple[Dataset, Selection]:
-    with connect(servers.platform_url) as connection:
-        stored = [
-            platform_db.load_result(connection, finished.summary["execution"], stage)
-            for stage in ("download", "select")
-        ]
-    return Dataset.model_validate(stored[0]), Selection.model_validate(stored[1])
+def results(platform: Settings, servers: Services, finished: Outcome) -> tuple[Dataset, Selection]:
+    context = Context(platform, servers, finished.summary["execution"])
+    return load(context, "download", Dataset), load(context, "evaluate", Selection)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +154,8 @@ def test_publishing_the_same_run_again_makes_no_second_version(
     renamed = platform.model_copy(update={"model_name": f"{platform.model_name}_again"})
     context = Context(renamed, servers, finished.summary["execution"])
     with mlflow_may_warn():
-        first, second = (pipeline.publish(context, dataset, "patient", selection) for _ in range(2))
+        split, plan = load(context, "split", SplitResult), load(context, "plan", Plan)
+        first, second = (pipeline.publish(context, dataset, split, plan, selection) for _ in range(2))
     assert first.version == second.version == "1"
     assert len(client.search_model_versions(f"name = '{renamed.model_name}'")) == 1
     assert (first.previous, second.previous) == (None, "1")

@@ -101,10 +101,10 @@ def run(stack: Settings, warehouse: Services) -> Split:
     def run_stages(execution: str, dataset: Dataset, options: Options) -> SplitResult:
         context = Context(stack, warehouse, execution)
         result = pipeline.split(context, dataset, options)
-        pipeline.store_batches(context, dataset)
-        pipeline.store_views(context, result.batches)
+        pipeline.store_batches(context, dataset, result)
+        pipeline.store_views(context, result)
         pipeline.store_holdout(context, dataset)
-        pipeline.clean(context, result.batches, options)
+        pipeline.clean(context, result, options)
         return result
 
     return run_stages

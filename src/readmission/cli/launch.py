@@ -80,7 +80,7 @@ def serve_airflow(settings: Settings, console: Console) -> None:
     if not settings.dags_folder.is_dir():
         raise BadInputError(f"No folder {settings.dags_folder.absolute()}: set READMISSION_DAGS_FOLDER")
 
-    def tell(line: str) -> None:
+    def show(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
     with ExitStack() as running:
@@ -88,9 +88,9 @@ def serve_airflow(settings: Settings, console: Console) -> None:
             running.enter_context(terminated_as_interrupted())
             stack, beside = None, [] if answers(settings) else [ApiServer(settings)]
         else:
-            stack, beside = running.enter_context(LocalStack(settings, tell, api=True)), []
+            stack, beside = running.enter_context(LocalStack(settings, show, api=True)), []
         finish_interrupted(settings)
-        airflow = running.enter_context(LocalAirflow(settings, tell, beside))
+        airflow = running.enter_context(LocalAirflow(settings, show, beside))
         console.print(address_table({**addresses(settings), **airflow.addresses()}))
         with suppress(KeyboardInterrupt):
             console.print("Ctrl-C stops everything that was started here.")
@@ -108,7 +108,7 @@ def answers(settings: Settings) -> bool:
 
 
 def finish_interrupted(settings: Settings) -> None:
-    """Finish what a killed run had begun to swap or promote; where a run is under way elsewhere, it is that run's."""
+    """Finish what a killed run had begun to swap or promote, unless another run is under way: then it is that run's."""
     services = resolve_services(settings)
     platform.create_tables(services.platform_url)
     with suppress(LockHeldError), platform.run_lock(services.platform_url, "start of the stack"):
@@ -133,22 +133,22 @@ def has_production(settings: Settings) -> bool:
 
 def _train(settings: Settings, options: Options, console: Console) -> None:
     console.print("No model in production yet: running the pipeline.")
-    from readmission.orchestration.execute import execute
+    from readmission.orchestration.runner import run_pipeline
 
     with progress(console) as report:
-        context = Context(settings, resolve_services(settings), new_execution(), report)
-        summary = execute(context, options, fallback=True)
+        context = Context(settings, resolve_services(settings), new_execution(), report, synthetic_fallback=True)
+        summary = run_pipeline(context, options)
     console.print(
         f"Pipeline done in {summary.seconds:.0f} s; version {summary.registered_version}: {summary.decision}."
     )
 
 
 def show_results(settings: Settings, console: Console) -> None:
-    """Print the table of the execution that was selected last, and loudly what it was trained on."""
+    """Print the results of the execution that was published last, and clearly what it was trained on."""
     url = resolve_services(settings).platform_url
     platform.create_tables(url)  # the model in production may have come from elsewhere: then no run was here yet
     with connect(url) as connection:
-        found = platform.latest_result(connection, "select")
+        found = platform.latest_result(connection, "evaluate")
         dataset = platform.latest_result(connection, "download")
         published = platform.latest_result(connection, "publish")
     if found is None or dataset is None or published is None:

@@ -45,7 +45,7 @@ def tune(
     """Search parameters of tuned_boosting on the training rows that are stored, out of fold; it looks at no others."""
     settings = load_settings()
     from readmission.cli.console import progress
-    from readmission.orchestration.stages import tune as search
+    from readmission.orchestration.tuning import tune as search
     from readmission.services import resolve_services
 
     with progress(Console(stderr=True)) as report:

@@ -6,10 +6,8 @@ import typer
 from rich.console import Console
 
 from readmission.cli.options import ChosenOptions, takes_options
+from readmission.orchestration.steps import STAGES
 from readmission.settings import load_settings
-
-STAGES = ("download", "split", "store", "clean", "plan", "train", "select", "publish")
-"""In their order."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON summary as the last line of standard output.")]
 ExecutionName = Annotated[str | None, typer.Option(help="The execution that a stage belongs to. Default: the latest.")]
@@ -25,11 +23,11 @@ def run(options: ChosenOptions, json: AsJson = False) -> None:
     from readmission.cli.console import progress
     from readmission.cli.launch import show_results
     from readmission.context import Context, new_execution
-    from readmission.orchestration.execute import execute
+    from readmission.orchestration.runner import run_pipeline
     from readmission.services import resolve_services
 
     with progress(Console(stderr=True)) as report:
-        summary = execute(Context(settings, resolve_services(settings), new_execution(), report), chosen)
+        summary = run_pipeline(Context(settings, resolve_services(settings), new_execution(), report), chosen)
     if json:
         print(summary.model_dump_json())
     else:
@@ -42,7 +40,7 @@ def download(options: ChosenOptions, json: AsJson = False) -> None:
     """Begin an execution with these options and run its first stage alone."""
     chosen, settings = options(), load_settings()
     from readmission.cli.console import progress
-    from readmission.orchestration.execute import begin_execution
+    from readmission.orchestration.runner import begin_execution
     from readmission.services import resolve_services
 
     with progress(Console(stderr=True)) as report:
@@ -52,7 +50,7 @@ def download(options: ChosenOptions, json: AsJson = False) -> None:
 
 
 def _stage_command(stage: str) -> None:
-    @app.command(stage, help=f"Run the stage {stage} alone, on what earlier stages left.")
+    @app.command(stage, help=f"Run the stage {stage} alone, on the results of earlier stages.")
     def command(execution: ExecutionName = None, json: AsJson = False) -> None:
         _run_stage(stage, execution, json)
 
@@ -60,7 +58,7 @@ def _stage_command(stage: str) -> None:
 def _run_stage(stage: str, execution: str | None, json: bool) -> None:
     settings = load_settings()
     from readmission.cli.console import progress
-    from readmission.orchestration.execute import continue_execution
+    from readmission.orchestration.runner import continue_execution
     from readmission.services import resolve_services
 
     with progress(Console(stderr=True)) as report:

@@ -1,41 +1,34 @@
-"""Train the grid, cumulative sets by model types, over processes that share out the cores.
-
-Each process fits with one thread: whole fits side by side use the cores better than threads within a fit. One more
-than the cores run, so that another fits whenever one waits for MLflow (measured: 9 % of the training). On large sets
-that wait is nothing, and one more fit pushes the others' arrays out of the processor's caches and needs memory too.
-"""
+"""Train every type of model on cumulative sets over an executor, the longest fits first."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from readmission.errors import ReadmissionError
+from readmission.orchestration.executors import FitExecutor
+from readmission.orchestration.process_pool import pool_errors
 from readmission.registry.client import make_client, mlflow_errors
 from readmission.registry.tracking import log_fit
-from readmission.results import Plan, TrainedModel, TrainingConfig
+from readmission.results import Models, Plan, TrainedModel, TrainingConfig
 from readmission.services import Services
 from readmission.training.estimators import RELATIVE_COST
 from readmission.training.fitting import fit
 from readmission.training.preparation import PreparedSet, prepare_set
 
 Notify = Callable[[str, int, int], None]
-
-LARGE_ROWS = 150_000
+"""Receives what was finished, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
-class GridJob:
-    """What every process must know.
+class TrainingJob:
+    """What every process needs to know.
 
     Attributes:
         services: where databases and MLflow are.
         execution: its name.
-        plan: experiment, parent run and sets.
+        plan: experiment, parent run, types of models.
         tags: for every run in MLflow.
         scratch: folder for the arrays.
     """
@@ -43,19 +36,85 @@ class GridJob:
     services: Services
     execution: str
     plan: Plan
-    tags: dict[str, str]
+    tags: Mapping[str, str]
     scratch: Path
 
+    def arrays(self, config: TrainingConfig) -> Path:
+        """Folder for the arrays of one set; no other task writes into it, even one of the same execution."""
+        return self.scratch / f"{self.execution}.{config.view}"
 
-def prepare(job: GridJob, config: TrainingConfig) -> PreparedSet:
-    """Lay down the arrays of one cumulative set."""
-    return prepare_set(job.services, config.view, job.scratch / config.view)
+
+def prepare_sets(
+    executor: FitExecutor, job: TrainingJob, configs: Sequence[TrainingConfig], notify: Notify
+) -> dict[str, PreparedSet]:
+    """Read cumulative sets and write their arrays to files, from which every fit maps them into its memory.
+
+    Args:
+        executor: where.
+        job: the execution.
+        configs: the sets.
+        notify: called for each set.
+
+    Returns:
+        the sets by the names of their views.
+
+    Raises:
+        ReadmissionError: a process died, or a service went away; whatever is under way is given up.
+    """
+    tasks = [_Task(config.view, config.rows, _prepare, (job, config)) for config in _largest_first(configs)]
+    return _gather(executor, tasks, "prepared", notify)
 
 
-def fit_and_log(
-    job: GridJob, config: TrainingConfig, prepared: PreparedSet, model_type: str, threads: int
+def fit_sets(
+    executor: FitExecutor,
+    job: TrainingJob,
+    configs: Sequence[TrainingConfig],
+    prepared: Mapping[str, PreparedSet],
+    notify: Notify,
+) -> dict[int, Models]:
+    """Fit every type on every set, and log each model to MLflow.
+
+    Args:
+        executor: where.
+        job: the execution.
+        configs: the sets.
+        prepared: their arrays, by view.
+        notify: called for each model.
+
+    Returns:
+        the models of each set, by its number, in the order of the plan's types.
+
+    Raises:
+        ReadmissionError: a process died, or a service went away; whatever is under way is given up.
+    """
+    pairs = [(config, model_type) for config in _largest_first(configs) for model_type in job.plan.model_types]
+    pairs.sort(key=lambda pair: -pair[0].rows * RELATIVE_COST.get(pair[1], max(RELATIVE_COST.values())))
+    tasks = [
+        _Task(_name(*pair), pair[0].rows, _fit_and_log, (job, *pair, prepared[pair[0].view], executor.threads))
+        for pair in pairs
+    ]
+    fitted = _gather(executor, tasks, "trained", notify)
+    return {
+        config.cumulative_idx: Models(models=tuple(fitted[_name(config, kind)] for kind in job.plan.model_types))
+        for config in configs
+    }
+
+
+def _largest_first(configs: Sequence[TrainingConfig]) -> list[TrainingConfig]:
+    return sorted(configs, key=lambda config: -config.rows)
+
+
+def _name(config: TrainingConfig, model_type: str) -> str:
+    return f"{config.view} {model_type}"
+
+
+def _prepare(job: TrainingJob, config: TrainingConfig) -> PreparedSet:
+    return prepare_set(job.services, config.view, job.arrays(config))
+
+
+def _fit_and_log(
+    job: TrainingJob, config: TrainingConfig, model_type: str, prepared: PreparedSet, threads: int
 ) -> TrainedModel:
-    """Fit one model and log it."""
     fitted = fit(prepared, model_type, job.plan.aim, threads, job.plan.tuned or None)
     with mlflow_errors(job.services):
         client = make_client(job.services)
@@ -65,7 +124,7 @@ def fit_and_log(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One call for the pool, on so many rows."""
+    """One call for the executor, on so many rows."""
 
     name: str
     rows: int
@@ -73,57 +132,17 @@ class _Task:
     arguments: tuple[object, ...]
 
 
-def train_grid(pool: ProcessPoolExecutor, cores: int, job: GridJob, notify: Notify) -> list[TrainedModel]:
-    """Train every type on every set, the longest fits first.
-
-    Args:
-        pool: from ``workers.worker_pool``.
-        cores: that may be busy at once; the pool has one process more.
-        job: the execution.
-        notify: told of each finished task: what, done, total.
-
-    Raises:
-        ReadmissionError: a process died, or a service went away; whatever is under way is given up.
-    """
-    configs = sorted(job.plan.configs, key=lambda config: -config.rows)
-    sets = [_Task(config.view, config.rows, prepare, (job, config)) for config in configs]
-    prepared = _gather(pool, cores, sets, "prepared", notify)
-    grid = [(config, model_type) for config in configs for model_type in job.plan.model_types]
-    grid.sort(key=lambda task: -task[0].rows * RELATIVE_COST.get(task[1], max(RELATIVE_COST.values())))
-    fits = [
-        _Task(
-            f"{config.view} {model_type}", config.rows, fit_and_log, (job, config, prepared[config.view], model_type, 1)
-        )
-        for config, model_type in grid
-    ]
-    return list(_gather(pool, cores, fits, "trained", notify).values())
-
-
-@contextmanager
-def pool_errors() -> Iterator[None]:
-    """Turn the death of a process into one line.
-
-    Raises:
-        ReadmissionError: a process of the pool died.
-    """
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise ReadmissionError(
-            "A training process died (out of memory?): run again with fewer READMISSION_WORKERS"
-        ) from error
-
-
-def _gather(pool: ProcessPoolExecutor, cores: int, tasks: Sequence[_Task], verb: str, notify: Notify) -> dict[str, Any]:
+def _gather(executor: FitExecutor, tasks: Sequence[_Task], verb: str, notify: Notify) -> dict[str, Any]:
+    """Run tasks in their order, as many at a time as there are slots; return their results by name."""
     results: dict[str, Any] = {}
     waiting = deque(tasks)
     running: dict[Future[Any], _Task] = {}
     try:
         with pool_errors():
             while waiting or running:
-                while waiting and len(running) < _side_by_side(cores, waiting[0]):
+                while waiting and len(running) < executor.slots_for(waiting[0].rows):
                     task = waiting.popleft()
-                    running[pool.submit(task.work, *task.arguments)] = task
+                    running[executor.executor.submit(task.work, *task.arguments)] = task
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = running.pop(future).name
@@ -133,7 +152,3 @@ def _gather(pool: ProcessPoolExecutor, cores: int, tasks: Sequence[_Task], verb:
         for future in running:
             future.cancel()
     return results
-
-
-def _side_by_side(cores: int, task: _Task) -> int:
-    return cores if task.rows > LARGE_ROWS else cores + 1

@@ -1,214 +1,166 @@
-"""Run stages on one machine: hold the lock, keep each stage's result in platform_db, time it, and sum up."""
+"""The command line's runner: the whole pipeline, or one stage of an execution, with the lock held throughout.
 
-import os
-import socket
+This module loads nothing heavy: the processes that train are started first, and load their libraries beside this one.
+"""
+
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TypeVar
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel
 
-from readmission.context import Context, Progress
+from readmission.context import Context, Progress, new_execution
 from readmission.dataset.source_file import Dataset
-from readmission.dataset.sources import parse_source
 from readmission.errors import ReadmissionError
-from readmission.orchestration import stages as pipeline
-from readmission.orchestration.parallel_training import pool_errors
-from readmission.registry.card import log_card
-from readmission.registry.client import make_client, mlflow_errors
+from readmission.orchestration.execution import begin, call_here, load, pipeline_lock, run_step, stored_options
+from readmission.orchestration.executors import side_by_side
+from readmission.orchestration.process_pool import pool_errors, worker_pool
+from readmission.orchestration.steps import STAGES, Step, functions, steps_of_stage
 from readmission.registry.probe import require_mlflow
-from readmission.registry.promotion import finish_promotions
-from readmission.registry.report import log_report
-from readmission.registry.tracking import end_parent, fail_runs
-from readmission.results import (
-    Best,
-    Models,
-    Options,
-    Plan,
-    Publication,
-    Selection,
-    SplitResult,
-    StoreResult,
-    Summary,
-)
+from readmission.results import Best, Options, Plan, Publication, Selection, StoreResult, Summary
+from readmission.services import Services
+from readmission.settings import Settings
 from readmission.warehouse.connection import connect
 from readmission.warehouse.metadata import store as platform
-from readmission.warehouse.swap import finish_swaps
 
-Result = TypeVar("Result", bound=BaseModel)
+_IN_POOL = ("evaluate", "publish")
+"""Steps that run in a process of the pool, where what MLflow and skops load for their first model is loaded already."""
+
+_REPORT = "report"
+"""The step whose seconds do not count as its stage's: the model is published before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution: its surroundings, what the user chose, and the results of the stages so far.
+    """One execution, run by the command line.
 
     Attributes:
         context: of the execution.
         options: the user's.
-        pool: processes for training, selecting and publishing; they load their libraries while earlier stages run.
-        fallback: whether synthetic records may take the place of the default source.
+        pool: processes that train; they load their libraries while the first steps run.
+        seconds: that each step has taken.
     """
 
     context: Context
     options: Options
     pool: ProcessPoolExecutor
-    fallback: bool = False
-
-    def load(self, stage: str, kind: type[Result]) -> Result:
-        """Read the result of an earlier stage."""
-        return load(self.context, stage, kind)
-
-    @property
-    def dataset(self) -> Dataset:
-        """What ``download`` answered."""
-        return self.load("download", Dataset)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
-def load(context: Context, stage: str, kind: type[Result]) -> Result:
-    """Read the result of an earlier stage of the execution."""
-    with connect(context.services.platform_url) as connection:
-        return kind.model_validate(platform.load_result(connection, context.execution, stage))
+def run_pipeline(context: Context, options: Options) -> Summary:
+    """Run every stage.
 
+    Args:
+        context: of the execution.
+        options: the user's.
 
-def save(context: Context, stage: str, result: BaseModel) -> None:
-    """Keep the result of a stage."""
-    with connect(context.services.platform_url) as connection:
-        platform.save_result(connection, context.execution, stage, result.model_dump(mode="json"))
-
-
-def _download(run: Run) -> Dataset:
-    return pipeline.download(run.context, run.options, run.fallback)
-
-
-def _split(run: Run) -> SplitResult:
-    return pipeline.split(run.context, run.dataset, run.options)
-
-
-def _store(run: Run) -> StoreResult:
-    run.load("split", SplitResult)  # or say that it has to run first
-    return pipeline.store(run.context, run.dataset)
-
-
-def _clean(run: Run) -> BaseModel:
-    return pipeline.clean(run.context, run.load("split", SplitResult).batches, run.options)
-
-
-def _plan(run: Run) -> Plan:
-    return pipeline.plan_training(run.context, run.dataset, run.options)
-
-
-def _train(run: Run) -> Models:
-    plan = run.load("plan", Plan)
-    models = pipeline.train_all(run.context, run.dataset, plan, run.pool)
-    return Models(models=tuple(models))
-
-
-def _select(run: Run) -> Selection:
-    ranking = pipeline.aggregate(run.load("train", Models).models)
-    best = pipeline.select(ranking)
-    return _elsewhere(run, pipeline.evaluate, run.context.quiet(), ranking, best)
-
-
-def _publish(run: Run) -> Publication:
-    selection = run.load("select", Selection)
-    assignment = run.load("split", SplitResult).assignment
-    return _elsewhere(run, pipeline.publish, run.context.quiet(), run.dataset, assignment, selection)
-
-
-def _elsewhere(run: Run, work: Callable[..., Result], *arguments: object) -> Result:
-    """Do one piece of work in a process that has its libraries loaded."""
-    with pool_errors():
-        return run.pool.submit(work, *arguments).result()
-
-
-STAGES: dict[str, Callable[[Run], BaseModel]] = {
-    "download": _download,
-    "split": _split,
-    "store": _store,
-    "clean": _clean,
-    "plan": _plan,
-    "train": _train,
-    "select": _select,
-    "publish": _publish,
-}
-"""The stages by the names of the command line, in their order."""
-
-
-@contextmanager
-def pipeline_lock(context: Context) -> Iterator[None]:
-    """Hold the lock of the pipeline and finish what a killed run left half done."""
-    with platform.run_lock(context.services.platform_url, f"process {os.getpid()} on {socket.gethostname()}"):
-        finish_swaps(context.services)
-        finish_promotions(context.services)
-        yield
-
-
-def begin(context: Context, options: Options) -> None:
-    """Register the execution with its options, so that later stages know them; of the data source only its label.
-
-    No later stage reads the source again, and an address may hold a login.
+    Raises:
+        ReadmissionError: with one line for people; the previous tables and model stay as they were.
     """
-    label = None if options.data is None else parse_source(options.data).label
-    kept = options.model_copy(update={"data": label}).model_dump(mode="json")
-    with connect(context.services.platform_url) as connection:
-        platform.begin_execution(connection, context.execution, kept)
+    platform.create_tables(context.services.platform_url)  # says at once when the database is down
+    # At once: its turn comes after the new tables have replaced the old.
+    require_mlflow(context.services)
+    with worker_pool(context.settings.workers) as pool:
+        functions()
+        with pipeline_lock(context):
+            return _run_all(Run(context, options, pool))
+
+
+def begin_execution(settings: Settings, services: Services, options: Options, report: Callable[..., None]) -> BaseModel:
+    """Begin an execution and run its first stage alone."""
+    platform.create_tables(services.platform_url)
+    context = Context(settings, services, new_execution(), report)
+    with pipeline_lock(context), worker_pool(settings.workers, preload=False) as pool:
+        begin(context, options)
+        return run_stage(Run(context, options, pool), STAGES[0])
+
+
+def continue_execution(
+    settings: Settings, services: Services, execution: str | None, stage: str, report: Callable[..., None]
+) -> BaseModel:
+    """Run one later stage of an execution; None is the latest."""
+    platform.create_tables(services.platform_url)
+    with connect(services.platform_url) as connection:
+        name = execution or platform.latest_execution(connection)
+    context = Context(settings, services, name, report)
+    options = stored_options(context)
+    with worker_pool(settings.workers, preload=stage in ("train", "select", "publish")) as pool:
+        functions()
+        with pipeline_lock(context):
+            return run_stage(Run(context, options, pool), stage)
 
 
 def run_stage(run: Run, stage: str) -> BaseModel:
-    """Run one stage and keep its result; the caller holds the lock."""
+    """Run the steps of one stage; the caller holds the lock."""
     run.context.report(Progress(f"{stage}: started"))
     started = time.perf_counter()
-    result = STAGES[stage](run)
-    save(run.context, stage, result)
+    results = [_timed(run, step) for step in steps_of_stage(stage)]
     run.context.report(Progress(f"{stage}: done in {time.perf_counter() - started:.1f} s"))
+    return _result_of_stage([result for result in results if isinstance(result, BaseModel)])
+
+
+def _result_of_stage(results: Sequence[BaseModel]) -> BaseModel:
+    """The result of a stage's last step; of steps that store rows and views, what they stored together."""
+    stored = [result for result in results if isinstance(result, StoreResult)]
+    if not stored:
+        return results[-1]
+    rows = {table: count for result in stored for table, count in result.rows.items()}
+    return StoreResult(rows=rows, views=tuple(view for result in stored for view in result.views))
+
+
+def _timed(run: Run, step: Step) -> Any:
+    started = time.perf_counter()
+    result = run_step(step, run.context, run.options, _call(run, step))
+    run.seconds[step.name] = time.perf_counter() - started
     return result
 
 
-def run_pipeline(run: Run) -> Summary:
-    """Run every stage, then draw the report; the caller holds the lock."""
+def _call(run: Run, step: Step) -> Callable[..., Any]:
+    """How the function of a step is called here."""
+    if step.mapped:
+        executor = side_by_side(run.pool, run.context.settings.workers)
+        return lambda function, context, dataset, plan: function(context, dataset, plan, plan.configs, executor)
+    return run_in_pool(run.pool) if step.name in _IN_POOL else call_here
+
+
+def run_in_pool(pool: ProcessPoolExecutor) -> Callable[..., Any]:
+    """Call functions of steps in a process of the pool."""
+
+    def call(function: Callable[..., Any], context: Context, *inputs: object) -> Any:
+        with pool_errors():
+            return pool.submit(function, context.quiet(), *inputs).result()
+
+    return call
+
+
+def _run_all(run: Run) -> Summary:
     started = time.perf_counter()
     begin(run.context, run.options)
     try:
-        seconds = {stage: _seconds(run_stage, run, stage) for stage in STAGES}
+        for stage in STAGES:
+            run_stage(run, stage)
     except ReadmissionError:
         _end_failed(run)
         raise
-    run.context.report(Progress("drawing the charts"))
-    reports = _seconds(draw_report, run.context)
-    return _summary(run, seconds, reports, time.perf_counter() - started)
-
-
-def _seconds(work: Callable[..., object], *arguments: object) -> float:
-    started = time.perf_counter()
-    work(*arguments)
-    return round(time.perf_counter() - started, 3)
-
-
-def draw_report(context: Context) -> None:
-    """Log the charts of the execution to its run in MLflow, and end that run; after publishing, off its path."""
-    plan, selection = load(context, "plan", Plan), load(context, "select", Selection)
-    dataset, publication = load(context, "download", Dataset), load(context, "publish", Publication)
-    with mlflow_errors(context.services):
-        client = make_client(context.services)
-        log_report(client, plan.parent_run_id, selection)
-        log_card(client, context, plan, dataset, selection, publication)
-        tags = {"registered_version": publication.version, "decision": publication.decision}
-        end_parent(client, plan.parent_run_id, {**tags, "reasons": "; ".join(publication.reasons)})
+    return _summary(run, time.perf_counter() - started)
 
 
 def _end_failed(run: Run) -> None:
     """Say in MLflow too that the run failed, if it got as far as MLflow and that still answers."""
+    from readmission.registry.client import make_client, mlflow_errors
+    from readmission.registry.tracking import fail_runs
+
     with suppress(ReadmissionError), mlflow_errors(run.context.services):
         require_mlflow(run.context.services)
         fail_runs(make_client(run.context.services), run.context.settings.experiment, run.context.execution)
 
 
-def _summary(run: Run, stages: dict[str, float], reports: float, seconds: float) -> Summary:
-    dataset, plan = run.dataset, run.load("plan", Plan)
-    selection, publication = run.load("select", Selection), run.load("publish", Publication)
+def _summary(run: Run, seconds: float) -> Summary:
+    dataset, plan = load(run.context, "download", Dataset), load(run.context, "plan", Plan)
+    selection, publication = load(run.context, "evaluate", Selection), load(run.context, "publish", Publication)
     return Summary(
         execution=run.context.execution,
         data_source=dataset.source,
@@ -226,7 +178,11 @@ def _summary(run: Run, stages: dict[str, float], reports: float, seconds: float)
         registered_version=publication.version,
         decision=publication.decision,
         reasons=publication.reasons,
-        stages=stages,
-        report_seconds=reports,
+        stages={stage: _stage_seconds(run, stage) for stage in STAGES},
+        report_seconds=round(run.seconds[_REPORT], 3),
         seconds=round(seconds, 3),
     )
+
+
+def _stage_seconds(run: Run, stage: str) -> float:
+    return round(sum(run.seconds[step.name] for step in steps_of_stage(stage) if step.name != _REPORT), 3)

@@ -1,34 +1,38 @@
-"""The stages in order, one short function each; what the command line and the DAGs call.
+"""The functions of the steps, in the order of ``steps.STEPS``, by whose names they are found.
 
-Nothing passes between stages but small results, tables and object keys: the next stage may run on another host.
+Nothing passes between steps but small results, tables and object keys: the next step may run on another host.
 """
 
+import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from readmission.context import Context, Progress, Report
+from readmission.context import Context, Progress
 from readmission.dataset.acquire import acquire, acquire_or_synthetic, open_dataset
 from readmission.dataset.parts import PARTS, Part
 from readmission.dataset.row_keys import Keys, read_keys
 from readmission.dataset.source_file import Dataset
 from readmission.dataset.split import UNASSIGNED, assign_parts, cut_batches, gather
-from readmission.errors import BadInputError
+from readmission.errors import BadInputError, ReadmissionError
 from readmission.evaluation.selection import rank
-from readmission.orchestration.parallel_training import GridJob, fit_and_log, prepare, train_grid
+from readmission.orchestration.executors import FitExecutor
+from readmission.orchestration.parallel_training import TrainingJob, fit_sets, prepare_sets
+from readmission.orchestration.tables_in_use import owns_tables, require_tables
 from readmission.registry.client import make_client, mlflow_errors
 from readmission.registry.evaluation import evaluate_model, log_evaluation, prefixed_intervals, stop_at_leak
 from readmission.registry.publishing import publish_model
-from readmission.registry.tracking import end_stale_runs, ensure_experiment, start_parent, supersede_runs
+from readmission.registry.tracking import end_parent, end_stale_runs, ensure_experiment, start_parent, supersede_runs
 from readmission.results import (
     CleanResult,
+    Models,
     Options,
     Plan,
     Publication,
+    Ranking,
     Selection,
     SplitResult,
     StoreResult,
@@ -36,13 +40,10 @@ from readmission.results import (
     TrainingConfig,
 )
 from readmission.schema import LABELS
-from readmission.services import Services
-from readmission.settings import Settings
 from readmission.training.estimators import SEED
-from readmission.training.preparation import digest, encode_set
-from readmission.training.tuned_parameters import TunedParams, read_params, write_params
-from readmission.warehouse.builds import build_schema, build_schemas, current_execution, start_build
-from readmission.warehouse.clean import CLEAN_TABLES, clean_build, count_rows, cumulative_views, read_clean
+from readmission.training.tuned_parameters import read_params
+from readmission.warehouse.builds import build_schema, start_build
+from readmission.warehouse.clean import CLEAN_TABLES, clean_build, count_rows, cumulative_views
 from readmission.warehouse.connection import connect
 from readmission.warehouse.raw import (
     HOLDOUT_TABLES,
@@ -51,7 +52,6 @@ from readmission.warehouse.raw import (
     batch_tables,
     create_views,
     read_placement,
-    store_parts,
     write_assignment,
 )
 from readmission.warehouse.raw import (
@@ -63,25 +63,24 @@ from readmission.warehouse.raw import (
 from readmission.warehouse.split_assignments import note_parts, recall_parts
 from readmission.warehouse.swap import swap
 
+_log = logging.getLogger(__name__)
+
 MIN_LABEL_ROWS = 10
 """Rows of each outcome that the smallest cumulative set needs, so that a model of it means anything."""
 
 
-def download(context: Context, options: Options, fallback: bool = False) -> Dataset:
-    """Get, verify and cache the data file, and put it into S3.
+def download(context: Context, options: Options) -> Dataset:
+    """Get, verify and cache the data file that the options name, and put it into S3.
 
-    Args:
-        context: of the execution.
-        options: ``data`` names the source.
-        fallback: where the default source cannot be reached, go on with synthetic records (and say so).
+    Where the default source cannot be reached and the context allows it, synthetic records take its place.
     """
 
-    def report(what: str, done: int, total: int) -> None:
+    def report_rows(what: str, done: int, total: int) -> None:
         context.report(Progress(what, done, total))
 
-    if fallback and options.data is None:
-        return acquire_or_synthetic(context.settings, context.services, report)
-    return acquire(context.settings, context.services, options.data, report)
+    if context.synthetic_fallback and options.data is None:
+        return acquire_or_synthetic(context.settings, context.services, report_rows)
+    return acquire(context.settings, context.services, options.data, report_rows)
 
 
 def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
@@ -98,12 +97,12 @@ def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
         assignment = _assign_rows(keys, parts[groups.of_row], seed, options)
         start_build(clean, context.execution)
         start_build(raw, context.execution)
-        # An experiment's parts are remembered too, under a name of their own: the gate must know them later.
+        # The parts of an experiment are stored too, under a name of their own: the gate needs to know them later.
         name = options.split if options.seed is None else f"{options.split}:{context.execution}"
         fresh = known == UNASSIGNED
         note_parts(raw, context.execution, name, groups.keys[fresh], parts[fresh])
         write_assignment(raw, context.execution, assignment)
-    sizes = {str(part): int((assignment.part == place).sum()) for place, part in enumerate(PARTS)}
+    sizes = {str(part): int((assignment.part == number).sum()) for number, part in enumerate(PARTS)}
     return SplitResult(
         sizes=sizes,
         batches=assignment.batches,
@@ -125,8 +124,8 @@ def _assign_rows(keys: Keys, part_of_row: np.ndarray, seed: int, options: Option
 
 def _check_parts(keys: Keys, part_of_row: np.ndarray) -> None:
     """Refuse data that is too small: each part needs rows of each label to be trained and measured on."""
-    for place, part in enumerate(PARTS):
-        counts = np.bincount(keys.labels[part_of_row == place], minlength=len(LABELS))
+    for number, part in enumerate(PARTS):
+        counts = np.bincount(keys.labels[part_of_row == number], minlength=len(LABELS))
         if not counts.all():
             label = LABELS[int(np.argmin(counts))]
             raise BadInputError(f"Too few rows: the {part} part got none with the outcome {label}; give more data")
@@ -143,33 +142,11 @@ def _check_first_batch(labels: np.ndarray) -> None:
         )
 
 
-def store(context: Context, dataset: Dataset) -> StoreResult:
-    """Load every row into its table of the build and create the views: the three stages below in one pass."""
-    path, placement = _to_store(context, dataset)
-    names = (*batch_tables(placement.batches), *HOLDOUT_TABLES)
-    rows = store_parts(context.services, context.execution, path, placement)
-    views = store_views(context, placement.batches)
-    return StoreResult(rows=dict(zip(names, rows, strict=True)), views=views.views)
-
-
-def _to_store(context: Context, dataset: Dataset) -> tuple[Path, Placement]:
-    path = open_dataset(context.settings, context.services, dataset)
-    with connect(context.services.raw_url) as raw:
-        return path, read_placement(raw, build_schema(context.execution))
-
-
-def store_batches(context: Context, dataset: Dataset) -> StoreResult:
+def store_batches(context: Context, dataset: Dataset, split: SplitResult) -> StoreResult:
     """Load the training rows into the batch tables of the build."""
     path, placement = _to_store(context, dataset)
     rows = copy_batches(context.services, context.execution, path, placement)
-    return StoreResult(rows=dict(zip(batch_tables(placement.batches), rows, strict=True)))
-
-
-def store_views(context: Context, batches: int) -> StoreResult:
-    """Create the cumulative views of the build."""
-    with connect(context.services.raw_url) as raw:
-        views = create_views(raw, context.execution, batches)
-    return StoreResult(rows={}, views=tuple(views))
+    return StoreResult(rows=dict(zip(batch_tables(split.batches), rows, strict=True)))
 
 
 def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
@@ -179,73 +156,42 @@ def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
     return StoreResult(rows=dict(zip(HOLDOUT_TABLES, rows, strict=True)))
 
 
-def clean(context: Context, batches: int, options: Options) -> CleanResult:
+def store_views(context: Context, split: SplitResult) -> StoreResult:
+    """Create the cumulative views of the build."""
+    with connect(context.services.raw_url) as raw:
+        views = create_views(raw, context.execution, split.batches)
+    return StoreResult(rows={}, views=tuple(views))
+
+
+def _to_store(context: Context, dataset: Dataset) -> tuple[Path, Placement]:
+    path = open_dataset(context.settings, context.services, dataset)
+    with connect(context.services.raw_url) as raw:
+        return path, read_placement(raw, build_schema(context.execution))
+
+
+def clean(context: Context, split: SplitResult, options: Options) -> CleanResult:
     """Clean every raw table of the build, then swap the new set in, in both databases.
 
     Where that has happened already, and only its result was lost, nothing is left to do.
     """
-    if is_in_place(context):
+    if owns_tables(context):
         with connect(context.services.clean_url) as clean_database:
             rows = dict(zip(CLEAN_TABLES, count_rows(clean_database, CLEAN_TABLES), strict=True))
     else:
-        rows = clean_build(context.services, context.execution, batches, options.exclude_expired)
+        rows = clean_build(context.services, context.execution, split.batches, options.exclude_expired)
         swap(context.services, context.execution)
     return CleanResult(rows=rows)
 
 
-def is_in_place(context: Context) -> bool:
-    """Whether the tables of this execution were swapped in, and are those in use."""
-    return _owner(context) == context.execution and not _has_build(context)
-
-
-def _has_build(context: Context) -> bool:
-    with connect(context.services.clean_url) as clean_database:
-        return build_schema(context.execution) in build_schemas(clean_database)
-
-
-def _owner(context: Context) -> str | None:
-    with connect(context.services.clean_url) as clean_database:
-        return current_execution(clean_database, "train_clean")
-
-
-def require_current(context: Context) -> None:
-    """Make sure that the tables are those of this execution: no model may carry the name of other data.
-
-    Raises:
-        BadInputError: they belong to another one, or there are none.
-    """
-    owner = _owner(context)
-    if owner != context.execution:
-        held = f"hold execution {owner}" if owner else "do not exist"
-        raise BadInputError(
-            f"The current tables {held}, not execution {context.execution}: run its stages split, store and clean first"
-        )
-
-
-def tune(settings: Settings, services: Services, minutes: float, output: Path, report: Report) -> TunedParams:
-    """Search parameters of the challenger on the largest cumulative set that is stored, and write them to a file."""
-    with connect(services.clean_url) as clean_database:
-        views = cumulative_views(clean_database)
-        if not views:
-            raise BadInputError("No training rows are stored: run `readmission pipeline run` first")
-        rows = read_clean(clean_database, views[-1])
-    from readmission.training.tuning import search  # loads Optuna, which nothing else needs
-
-    encoder, arrays = encode_set(rows)
-    found = search(arrays, encoder, digest(arrays), minutes, settings.workers, lambda *step: report(Progress(*step)))
-    write_params(found, output)
-    return found
-
-
-def plan_training(context: Context, dataset: Dataset, options: Options) -> Plan:
+def plan(context: Context, dataset: Dataset, options: Options) -> Plan:
     """List the cumulative sets that are stored, and open the MLflow run of the execution."""
-    require_current(context)
+    require_tables(context)
     with connect(context.services.clean_url) as clean_database:
         views = cumulative_views(clean_database)
         rows = list(count_rows(clean_database, views))
     configs = [
-        TrainingConfig(cumulative_idx=place, view=view, rows=count)
-        for place, (view, count) in enumerate(zip(views, rows, strict=True))
+        TrainingConfig(cumulative_idx=number, view=view, rows=count)
+        for number, (view, count) in enumerate(zip(views, rows, strict=True))
     ]
     with mlflow_errors(context.services):
         client = make_client(context.services)
@@ -268,75 +214,84 @@ def data_tags(dataset: Dataset) -> dict[str, str]:
     return {**tags, "data_fallback": dataset.fallback} if dataset.fallback else tags
 
 
-def train(context: Context, dataset: Dataset, plan: Plan, config: TrainingConfig) -> list[TrainedModel]:
-    """Train every type on one cumulative set, one after the other, with all cores (one mapped task).
+def train_cumulative(
+    context: Context, dataset: Dataset, plan: Plan, configs: Sequence[TrainingConfig], executor: FitExecutor
+) -> dict[int, Models]:
+    """Train every type on some of the cumulative sets.
 
-    Done again, for the first try failed or its host was lost, it takes the place of what that left in MLflow.
+    A set that is trained again (its first try failed, or its host was lost) replaces what that try left in MLflow.
+
+    Args:
+        context: of the execution.
+        dataset: where the rows came from.
+        plan: of the execution.
+        configs: the sets.
+        executor: runs the fits.
+
+    Returns:
+        the models of each set, by its number.
     """
-    require_current(context)
+    require_tables(context)
     with mlflow_errors(context.services):
-        client = make_client(context.services)
-        supersede_runs(client, plan.experiment_id, context.execution, config.cumulative_idx)
-    _remove_scratch_of_others(context)
-    job = _job(context, dataset, plan)
-    models: list[TrainedModel] = []
-    try:
-        prepared = prepare(job, config)
-        require_current(context)  # while the rows were read, too
-        for model_type in plan.model_types:
-            context.report(Progress(f"{config.view} {model_type}: training", len(models), len(plan.model_types)))
-            models.append(fit_and_log(job, config, prepared, model_type, context.settings.workers))
-    finally:
-        shutil.rmtree(context.scratch / config.view, ignore_errors=True)
-    return models
-
-
-def _remove_scratch_of_others(context: Context) -> None:
-    """Remove arrays of executions whose tables have gone: what was killed cannot remove its own."""
-    if context.scratch.parent.is_dir():
-        for folder in context.scratch.parent.iterdir():
-            if folder != context.scratch:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def train_all(context: Context, dataset: Dataset, plan: Plan, pool: ProcessPoolExecutor) -> list[TrainedModel]:
-    """Train every type on every cumulative set, over the processes of ``grid.worker_pool``."""
-    require_current(context)
-    _remove_scratch_of_others(context)
-    shutil.rmtree(context.scratch, ignore_errors=True)
+        sets = [config.cumulative_idx for config in configs]
+        supersede_runs(make_client(context.services), plan.experiment_id, context.execution, *sets)
+    job = TrainingJob(context.services, context.execution, plan, data_tags(dataset), context.scratch)
+    _remove_arrays_of_others(context)
+    _remove_arrays(job, configs)
 
     def notify(what: str, done: int, total: int) -> None:
         context.report(Progress(what, done, total))
 
     try:
-        return train_grid(pool, context.settings.workers, _job(context, dataset, plan), notify)
+        prepared = prepare_sets(executor, job, configs, notify)
+        require_tables(context)  # while the rows were read, too
+        return fit_sets(executor, job, configs, prepared, notify)
     finally:
-        shutil.rmtree(context.scratch, ignore_errors=True)
+        _remove_arrays(job, configs)
 
 
-def _job(context: Context, dataset: Dataset, plan: Plan) -> GridJob:
-    return GridJob(context.services, context.execution, plan, data_tags(dataset), context.scratch)
+def _remove_arrays(job: TrainingJob, configs: Sequence[TrainingConfig]) -> None:
+    for config in configs:
+        shutil.rmtree(job.arrays(config), ignore_errors=True)
 
 
-def aggregate(models: Iterable[TrainedModel]) -> tuple[TrainedModel, ...]:
-    """Rank the models of this execution, best first."""
-    return rank(list(models))
+def _remove_arrays_of_others(context: Context) -> None:
+    """Remove arrays that killed executions left behind; their tables have been replaced."""
+    for folder in context.scratch.glob("*"):
+        if folder.name.partition(".")[0] != context.execution:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def select(ranking: Sequence[TrainedModel]) -> TrainedModel:
+def aggregate(context: Context, plan: Plan, trained: Sequence[Models]) -> Ranking:
+    """Rank the models of all sets that are complete, best first, and name those that are not.
+
+    Raises:
+        ReadmissionError: no set is complete.
+    """
+    models = [model for one in trained for model in one.models]
+    if not models:
+        raise ReadmissionError("No cumulative set was trained: see the logs of train_cumulative")
+    complete = {model.cumulative_idx for model in models}
+    missing = tuple(config.view for config in plan.configs if config.cumulative_idx not in complete)
+    if missing:
+        _log.warning("Execution %s: not trained, and left out: %s", context.execution, ", ".join(missing))
+    return Ranking(models=rank(models), missing=missing)
+
+
+def select(_: Context, ranking: Ranking) -> TrainedModel:
     """Choose the winner: highest validation F1, ROC-AUC as tie-breaker."""
-    return ranking[0]
+    return ranking.models[0]
 
 
-def evaluate(context: Context, ranking: Sequence[TrainedModel], best: TrainedModel) -> Selection:
+def evaluate(context: Context, ranking: Ranking, best: TrainedModel) -> Selection:
     """Reload the winner from MLflow, measure it on all of validation and, once, on test, and log both."""
-    require_current(context)
+    require_tables(context)
     with mlflow_errors(context.services), tempfile.TemporaryDirectory() as scratch:
         client = make_client(context.services)
         evaluations = evaluate_model(client, context.services, best, Path(scratch))
         metrics = log_evaluation(client, best.run_id, evaluations)
     selection = Selection(
-        ranking=tuple(ranking),
+        ranking=ranking.models,
         best=best,
         metrics=metrics,
         intervals=prefixed_intervals(evaluations),
@@ -348,15 +303,41 @@ def evaluate(context: Context, ranking: Sequence[TrainedModel], best: TrainedMod
     return selection
 
 
-def publish(context: Context, dataset: Dataset, assignment: str, selection: Selection) -> Publication:
+def publish(context: Context, dataset: Dataset, split: SplitResult, plan: Plan, selection: Selection) -> Publication:
     """Register the winner with its bundle and, if the gate lets it pass, point production at it; log what was decided.
 
     Args:
         context: of the execution.
         dataset: what it was trained on.
-        assignment: of ``SplitResult``.
+        split: how its patients were given their parts.
+        plan: names the run of the execution in MLflow, which ends here.
         selection: the winner.
     """
-    require_current(context)
+    require_tables(context)
     with mlflow_errors(context.services), tempfile.TemporaryDirectory() as scratch:
-        return publish_model(context, dataset, assignment, selection, Path(scratch))
+        publication = publish_model(context, dataset, split.assignment, selection, Path(scratch))
+        tags = {"registered_version": publication.version, "decision": publication.decision}
+        reasons = "; ".join(publication.reasons)
+        end_parent(make_client(context.services), plan.parent_run_id, {**tags, "reasons": reasons})
+        return publication
+
+
+def report(
+    context: Context,
+    dataset: Dataset,
+    plan: Plan,
+    selection: Selection,
+    publication: Publication,
+    options: Options,
+) -> None:
+    """Draw the charts for the run of the execution, and the model card for the version; unless they are left out."""
+    if options.no_report:
+        return
+    from readmission.registry.card import log_card  # both load Matplotlib, which nothing else needs
+    from readmission.registry.report import log_report
+
+    context.report(Progress("drawing the charts"))
+    with mlflow_errors(context.services):
+        client = make_client(context.services)
+        log_report(client, plan.parent_run_id, selection)
+        log_card(client, context, plan, dataset, selection, publication)

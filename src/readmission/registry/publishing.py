@@ -68,6 +68,7 @@ def publish_model(
         reasons=verdict.against or _merits(context, selection),
         parity_max_difference=difference,
         f1_difference=verdict.difference,
+        model=selection.best,
     )
 
 

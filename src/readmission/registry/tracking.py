@@ -62,12 +62,22 @@ def fail_runs(client: MlflowClient, experiment: str, execution: str) -> int:
     return _end_runs(client, str(found.experiment_id), query, RunStatus.FAILED) if found else 0
 
 
-def supersede_runs(client: MlflowClient, experiment_id: str, execution: str, cumulative_idx: int) -> int:
-    """Mark what an earlier try left of a set that is trained again, and end what it left running; answer how many."""
+def supersede_runs(client: MlflowClient, experiment_id: str, execution: str, *sets: int) -> int:
+    """Mark the runs that an earlier try left of sets that are trained again, and end those that it left running.
+
+    Args:
+        client: of the tracking server.
+        experiment_id: of the experiment.
+        execution: its name.
+        sets: numbers of the cumulative sets.
+
+    Returns:
+        how many runs there were.
+    """
     query = f"tags.`{EXECUTION_TAG}` = '{execution}' AND tags.role = 'model'"
-    start = _run_name(cumulative_idx, "")
+    starts = tuple(_run_name(cumulative_idx, "") for cumulative_idx in sets)
     # Compared here: to MLflow's LIKE an underscore is any character, so that set 1 would be 10 to 19 too.
-    runs = [run for run in client.search_runs([experiment_id], query) if run.info.run_name.startswith(start)]
+    runs = [run for run in client.search_runs([experiment_id], query) if run.info.run_name.startswith(starts)]
     for run in runs:
         client.set_tag(run.info.run_id, SUPERSEDED_TAG, "true")
         if run.info.status == RunStatus.to_string(RunStatus.RUNNING):

@@ -1,4 +1,4 @@
-"""platform_db: the lock of a run, its stage results, swaps under way, and the log of promotions."""
+"""platform_db: the lock of a run, results of its steps, swaps under way, and the log of promotions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,43 +108,34 @@ def execution_options(connection: Connection[TupleRow], execution: str) -> dict[
     return dict(row[0])
 
 
-def save_result(connection: Connection[TupleRow], execution: str, stage: str, result: dict[str, Any]) -> None:
-    """Keep the result of a stage; a stage that runs again replaces it."""
+def save_result(connection: Connection[TupleRow], execution: str, step: str, result: dict[str, Any]) -> None:
+    """Store the result of a step; a step that runs again replaces it."""
     connection.execute(
         "INSERT INTO stage_results (execution, stage, result) VALUES (%s, %s, %s) ON CONFLICT (execution, stage)"
         " DO UPDATE SET result = EXCLUDED.result, finished_at = now()",
-        [execution, stage, Jsonb(result)],
+        [execution, step, Jsonb(result)],
     )
 
 
-def forget_results(connection: Connection[TupleRow], execution: str, stages: str) -> None:
-    """Forget results of stages whose names this regular expression matches, before they are made anew."""
-    query = "DELETE FROM stage_results WHERE execution = %s AND stage ~ %s"
-    connection.execute(query, [execution, stages])
+def forget_results(connection: Connection[TupleRow], execution: str, steps: str) -> None:
+    """Delete the results of the steps whose whole names this regular expression matches."""
+    query = "DELETE FROM stage_results WHERE execution = %s AND stage ~ ('^(' || %s || ')$')"
+    connection.execute(query, [execution, steps])
 
 
-def load_result(connection: Connection[TupleRow], execution: str, stage: str) -> dict[str, Any]:
-    """Read the result of a stage.
-
-    Raises:
-        BadInputError: that stage has not run in this execution.
-    """
-    query = "SELECT result FROM stage_results WHERE execution = %s AND stage = %s"
-    row = connection.execute(query, [execution, stage]).fetchone()
-    if not row:
-        raise BadInputError(
-            f"Stage {stage} has not run in execution {execution}: run `readmission pipeline {stage}` first"
-        )
-    return dict(row[0])
+def load_results(connection: Connection[TupleRow], execution: str, steps: str) -> dict[str, dict[str, Any]]:
+    """Read the results of the steps whose whole names this regular expression matches, by name."""
+    query = "SELECT stage, result FROM stage_results WHERE execution = %s AND stage ~ ('^(' || %s || ')$')"
+    return {str(row[0]): dict(row[1]) for row in connection.execute(query, [execution, steps])}
 
 
-def latest_result(connection: Connection[TupleRow], stage: str) -> dict[str, Any] | None:
-    """Read the result of a stage in the execution that was published last; None where nothing was."""
+def latest_result(connection: Connection[TupleRow], step: str) -> dict[str, Any] | None:
+    """Read the result of a step in the execution that was published last; None where nothing was."""
     query = """
         SELECT result FROM stage_results WHERE stage = %s AND execution =
           (SELECT execution FROM stage_results WHERE stage = 'publish' ORDER BY finished_at DESC LIMIT 1)
     """
-    row = connection.execute(query, [stage]).fetchone()
+    row = connection.execute(query, [step]).fetchone()
     return dict(row[0]) if row else None
 
 
