@@ -17,8 +17,10 @@ from readmission.registry.versions import create_version
 from readmission.services import resolve_services
 from readmission.settings import Settings
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata import store as platform
-from readmission.warehouse.metadata.store import Promotion
+from readmission.warehouse.metadata import promotions
+from readmission.warehouse.metadata.migrate import migrate
+from readmission.warehouse.metadata.promotions import Promotion
+from readmission.warehouse.metadata.run_lock import run_lock
 
 LOGINS = {"raw_database_url": "a", "clean_database_url": "b", "platform_database_url": "c"}
 KEYS = {"s3_access_key": "d", "s3_secret_key": "e"}
@@ -78,23 +80,23 @@ def test_a_start_finishes_a_promotion_that_was_cut_short(new_platform: Callable[
     run_id = client.create_run(client.create_experiment(settings.experiment)).info.run_id
     (tmp_path / "file.txt").write_text("any")
     create_version(client, settings.model_name, run_id, tmp_path, {}, "one")
-    platform.create_tables(services.platform_url)
+    migrate(services.platform_url)
     with connect(services.platform_url) as connection:
         pending = Promotion(
             actor="a", model_name=settings.model_name, from_version=None, to_version="1", decision="published",
             reasons=["why"],
         )  # fmt: skip
-        platform.log_promotion(connection, pending, pending=True)
+        promotions.log_promotion(connection, pending, pending=True)
     finish_interrupted(settings)
     assert has_production(settings)
 
 
 def test_a_start_leaves_a_run_that_is_under_way_alone(new_platform: Callable[..., Settings]) -> None:
     services = resolve_services(settings := new_platform())
-    platform.create_tables(services.platform_url)
+    migrate(services.platform_url)
     with connect(services.platform_url) as connection:
         connection.execute("INSERT INTO swaps (execution) VALUES ('under_way')")
-    with platform.run_lock(services.platform_url, "somebody"):
+    with run_lock(services.platform_url, "somebody"):
         finish_interrupted(settings)
         with connect(services.platform_url) as connection:
             assert connection.execute("SELECT count(*) FROM swaps").fetchone() == (1,)

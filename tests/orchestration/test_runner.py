@@ -21,7 +21,8 @@ from readmission.results import Aim, Models, Options, Plan, SplitResult, StoreRe
 from readmission.services import resolve_services
 from readmission.settings import Settings
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata import store as platform_db
+from readmission.warehouse.metadata import executions
+from readmission.warehouse.metadata.migrate import migrate
 
 NAMES = ["download", "split", "store", "clean", "plan", "train", "select", "publish"]
 
@@ -36,7 +37,7 @@ def run(new_platform: Callable[..., Settings], reported: list[Progress]) -> Iter
     """An execution that has begun; its processes are never started."""
     settings = new_platform()
     context = Context(settings, resolve_services(settings), new_execution(), reported.append)
-    platform_db.create_tables(context.services.platform_url)
+    migrate(context.services.platform_url)
     with ProcessPoolExecutor(1) as pool:
         made = Run(context, Options(data="synthetic:3000", batches=2), pool)
         begin(context, made.options)
@@ -82,11 +83,11 @@ def test_a_step_that_runs_again_deletes_the_results_made_from_its_former_one(run
     names = ("download", "split", "store_batches", "clean", "train_cumulative_0", "train_cumulative_12", "evaluate")
     with connect(run.context.services.platform_url) as connection:
         for name in (*names, "publish"):
-            platform_db.save_result(connection, run.context.execution, name, {})
+            executions.save_result(connection, run.context.execution, name, {})
     with pytest.raises(ZeroDivisionError):
         run_step(step_named("download"), run.context, run.options, lambda *_: 1 // 0)
     with connect(run.context.services.platform_url) as connection:
-        left = platform_db.load_results(connection, run.context.execution, ".*")
+        left = executions.load_results(connection, run.context.execution, ".*")
     assert set(left) == {"split", "store_batches", "publish"}
 
 
@@ -95,12 +96,12 @@ def test_one_set_that_is_trained_again_leaves_those_of_others(run: Run) -> None:
     run_stage(run, "download")
     with connect(run.context.services.platform_url) as connection:
         for name in ("train_cumulative_1", "train_cumulative_11", "aggregate", "select", "evaluate"):
-            platform_db.save_result(connection, run.context.execution, name, {})
-        platform_db.save_result(connection, run.context.execution, "plan", plan.model_dump(mode="json"))
+            executions.save_result(connection, run.context.execution, name, {})
+        executions.save_result(connection, run.context.execution, "plan", plan.model_dump(mode="json"))
     step = step_named("train_cumulative")
     run_step(step, run.context, run.options, lambda *_: {1: Models(models=())}, cumulative_idx=1)
     with connect(run.context.services.platform_url) as connection:
-        left = platform_db.load_results(connection, run.context.execution, ".*")
+        left = executions.load_results(connection, run.context.execution, ".*")
     assert set(left) == {"download", "plan", "train_cumulative_1", "train_cumulative_11"}
     assert left["train_cumulative_1"] == {"models": []}
 
@@ -149,8 +150,8 @@ def test_a_swap_that_was_cut_short_is_finished(run: Run) -> None:
 
 def test_options_are_kept_with_the_execution(run: Run) -> None:
     with psycopg.connect(run.context.services.platform_url.get_secret_value()) as connection:
-        assert platform_db.latest_execution(connection) == run.context.execution
-        stored = platform_db.execution_options(connection, run.context.execution)
+        assert executions.latest_execution(connection) == run.context.execution
+        stored = executions.execution_options(connection, run.context.execution)
     assert Options.model_validate(stored) == run.options
 
 
@@ -159,7 +160,7 @@ def test_secrets_of_an_address_are_not_kept_and_not_needed_later(run: Run, small
     begin(run.context, run.options.model_copy(update={"data": secret}))
     with psycopg.connect(run.context.services.platform_url.get_secret_value()) as connection:
         (row,) = connection.execute("SELECT options::text FROM executions").fetchall()
-        stored = platform_db.execution_options(connection, run.context.execution)
+        stored = executions.execution_options(connection, run.context.execution)
     assert "hunter2" not in row[0]
     assert stored["data"] == f"url:http://127.0.0.1:{urlsplit(secret).port}/stays.csv"
     run_stage(replace(run, options=run.options.model_copy(update={"data": str(small_file)})), "download")
@@ -172,4 +173,4 @@ def test_a_source_that_is_none_begins_no_execution(run: Run) -> None:
     with pytest.raises(BadInputError, match="ftp"):
         begin(replace(run.context, execution="refused"), Options(data="ftp://host/x"))
     with psycopg.connect(run.context.services.platform_url.get_secret_value()) as connection:
-        assert platform_db.latest_execution(connection) == run.context.execution
+        assert executions.latest_execution(connection) == run.context.execution

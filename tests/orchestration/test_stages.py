@@ -18,7 +18,7 @@ from readmission.registry.client import make_client
 from readmission.results import CHALLENGERS, MODEL_TYPES, Models, Options, Plan, Ranking, SplitResult, TrainedModel
 from readmission.services import resolve_services
 from readmission.settings import Settings
-from readmission.warehouse.metadata import store as platform_db
+from readmission.warehouse.metadata.migrate import migrate
 
 OPTIONS = Options(data="synthetic:3000", batches=2, models=("decision_tree", "decision_tree"))
 
@@ -40,7 +40,7 @@ def trained(new_platform: Callable[..., Settings]) -> Trained:
     settings = new_platform()
     reported: list[Progress] = []
     context = Context(settings, resolve_services(settings), new_execution(), reported.append)
-    platform_db.create_tables(context.services.platform_url)
+    migrate(context.services.platform_url)
     dataset = pipeline.download(context, OPTIONS)
     split = pipeline.split(context, dataset, OPTIONS)
     pipeline.store_batches(context, dataset, split)

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from readmission.registry import promotion as promotions
+from readmission.registry import promotion as moving
 from readmission.registry.client import make_client
 from readmission.registry.promotion import actor, finish_promotions, move_production
 from readmission.registry.versions import create_version, production_version
 from readmission.services import Services, resolve_services
 from readmission.settings import Settings
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata import store as platform_db
-from readmission.warehouse.metadata.store import Promotion
+from readmission.warehouse.metadata.migrate import migrate
+from readmission.warehouse.metadata.promotions import Promotion, log_promotion
 
 Registry = tuple[Services, MlflowClient, str]
 
@@ -25,7 +25,7 @@ def registry(new_platform: Callable[..., Settings], tmp_path: Path) -> Registry:
     """A registered model with two versions, none in production."""
     settings = new_platform()
     services = resolve_services(settings)
-    platform_db.create_tables(services.platform_url)
+    migrate(services.platform_url)
     client = make_client(services)
     experiment = client.create_experiment(settings.experiment)
     (tmp_path / "file.txt").write_text("any")
@@ -57,7 +57,7 @@ def test_alias_and_log_move_together(registry: Registry) -> None:
 def test_what_was_cut_short_is_finished(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     services, client, name = registry
     with monkeypatch.context() as patch:
-        patch.setattr(promotions, "promote", _killed)
+        patch.setattr(moving, "promote", _killed)
         with pytest.raises(KeyboardInterrupt):
             move_production(client, services, to_version(name, "1"))
     assert production_version(client, name) is None
@@ -71,7 +71,7 @@ def test_what_was_cut_short_is_finished(registry: Registry, monkeypatch: pytest.
 def test_a_version_that_is_gone_blocks_nobody(registry: Registry) -> None:
     services, client, name = registry
     with connect(services.platform_url) as platform:
-        platform_db.log_promotion(platform, to_version(name, "99"), pending=True)
+        log_promotion(platform, to_version(name, "99"), pending=True)
     finish_promotions(services)
     assert production_version(client, name) is None
     assert rows(services) == [("99", "failed", False)]

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from readmission.serving.app import create_app
 from readmission.settings import Settings
+from readmission.warehouse.metadata.migrate import migrate
 
 
 @pytest.fixture(scope="session")
@@ -60,5 +61,8 @@ def empty_client(tmp_path: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def platform(new_platform: Callable[..., Settings]) -> Settings:
-    """Settings that lead to empty databases."""
-    return new_platform()
+    """Settings that lead to empty databases, migrated."""
+    settings = new_platform()
+    assert settings.platform_database_url is not None
+    migrate(settings.platform_database_url)
+    return settings

@@ -14,7 +14,7 @@ from readmission.services import Services
 from readmission.warehouse.builds import build_schema, start_build
 from readmission.warehouse.clean import clean_build
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata.store import create_tables
+from readmission.warehouse.metadata.migrate import migrate
 from readmission.warehouse.raw import Assignment, create_views, store_batches, store_holdout, write_assignment
 from readmission.warehouse.split_assignments import note_parts
 
@@ -65,7 +65,7 @@ def store(services: Services, execution: str, path: Path, assignment: Assignment
 
 def build(services: Services, execution: str, path: Path, assignment: Assignment) -> dict[str, int]:
     """A whole build, ready to be swapped in; rows by clean table."""
-    create_tables(services.platform_url)
+    migrate(services.platform_url)
     store(services, execution, path, assignment)
     with connect(services.raw_url) as raw:
         note_parts(raw, execution, "encounter", assignment.encounter_id, assignment.part)

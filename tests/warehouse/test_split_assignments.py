@@ -18,7 +18,7 @@ from readmission.services import Services
 from readmission.settings import Settings
 from readmission.warehouse.builds import start_build
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata.store import create_tables
+from readmission.warehouse.metadata.migrate import migrate
 from readmission.warehouse.split_assignments import note_parts, recall_parts, remember_parts
 
 Split = Callable[[str, Dataset, Options], SplitResult]
@@ -96,7 +96,7 @@ def datasets(stack: Settings, services: Services, files: tuple[Path, Path]) -> l
 @pytest.fixture
 def run(stack: Settings, warehouse: Services) -> Split:
     """Splits, stores, cleans and swaps in, as a run of the pipeline does."""
-    create_tables(warehouse.platform_url)
+    migrate(warehouse.platform_url)
 
     def run_stages(execution: str, dataset: Dataset, options: Options) -> SplitResult:
         context = Context(stack, warehouse, execution)

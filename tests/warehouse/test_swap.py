@@ -11,7 +11,7 @@ from readmission.errors import BadInputError, ServiceDownError
 from readmission.services import Services
 from readmission.warehouse.builds import current_execution, start_build, swap_in
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata.store import create_tables
+from readmission.warehouse.metadata.migrate import migrate
 from readmission.warehouse.split_assignments import note_parts, remember_parts
 from readmission.warehouse.swap import finish_swaps, swap
 
@@ -58,7 +58,7 @@ def pending(services: Services) -> list[str]:
 @pytest.fixture
 def first(warehouse: Services) -> Sets:
     """A set of three batches that is current."""
-    create_tables(warehouse.platform_url)
+    migrate(warehouse.platform_url)
     sets = make_build(warehouse, "one", batches=3, rows=30)
     swap(warehouse, "one")
     assert current(warehouse) == sets
@@ -210,6 +210,6 @@ def test_current_tables_name_their_execution(warehouse: Services, first: Sets, s
 
 
 def test_without_any_earlier_set(warehouse: Services) -> None:
-    create_tables(warehouse.platform_url)
+    migrate(warehouse.platform_url)
     finish_swaps(warehouse)
     assert relations(warehouse.raw_url) == set()

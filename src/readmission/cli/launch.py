@@ -26,7 +26,9 @@ from readmission.results import Options, Publication, Selection
 from readmission.services import resolve_services
 from readmission.settings import Settings
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata import store as platform
+from readmission.warehouse.metadata import executions, promotions
+from readmission.warehouse.metadata.migrate import migrate
+from readmission.warehouse.metadata.run_lock import run_lock
 from readmission.warehouse.swap import finish_swaps
 
 _LOOKUP_SECONDS = 30.0
@@ -110,11 +112,11 @@ def answers(settings: Settings) -> bool:
 def finish_interrupted(settings: Settings) -> None:
     """Finish what a killed run had begun to swap or promote, unless another run is under way: then it is that run's."""
     services = resolve_services(settings)
-    platform.create_tables(services.platform_url)
-    with suppress(LockHeldError), platform.run_lock(services.platform_url, "start of the stack"):
+    migrate(services.platform_url)
+    with suppress(LockHeldError), run_lock(services.platform_url, "start of the stack"):
         finish_swaps(services)
         with connect(services.platform_url) as connection:
-            pending = platform.pending_promotions(connection)
+            pending = promotions.pending_promotions(connection)
         if pending:
             from readmission.registry.promotion import finish_promotions  # loads MLflow, which takes seconds
 
@@ -146,11 +148,11 @@ def _train(settings: Settings, options: Options, console: Console) -> None:
 def show_results(settings: Settings, console: Console) -> None:
     """Print the results of the execution that was published last, and clearly what it was trained on."""
     url = resolve_services(settings).platform_url
-    platform.create_tables(url)  # the model in production may have come from elsewhere: then no run was here yet
+    migrate(url)  # the model in production may have come from elsewhere: then no run was here yet
     with connect(url) as connection:
-        found = platform.latest_result(connection, "evaluate")
-        dataset = platform.latest_result(connection, "download")
-        published = platform.latest_result(connection, "publish")
+        found = executions.latest_result(connection, "evaluate")
+        dataset = executions.latest_result(connection, "download")
+        published = executions.latest_result(connection, "publish")
     if found is None or dataset is None or published is None:
         return
     selection = Selection.model_validate(found)

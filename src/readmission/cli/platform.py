@@ -67,6 +67,16 @@ def psql(database: Database, arguments: Annotated[list[str] | None, typer.Argume
     open_psql(load_settings(), database.value, arguments or [])
 
 
+def migrate() -> None:
+    """Bring platform_db to the schema of this release. `make run` and every pipeline do it; containers do it first."""
+    settings = load_settings()
+    from readmission.services import resolve_services
+    from readmission.warehouse.metadata.migrate import migrate
+
+    done = migrate(resolve_services(settings).platform_url)
+    typer.echo(f"platform_db: revision {done.before or 'none'} before, {done.after} now")
+
+
 def _end_with(parent: int | None) -> None:
     """Stop with a parent that stands between a person and this command, such as make, even if it is killed."""
     if parent is not None:

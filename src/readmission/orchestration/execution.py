@@ -16,7 +16,8 @@ from readmission.errors import BadInputError
 from readmission.orchestration.steps import OPTIONS, Step, outdated_by, step_named
 from readmission.results import Options
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata import store as platform
+from readmission.warehouse.metadata import executions
+from readmission.warehouse.metadata.run_lock import run_lock
 
 Result = TypeVar("Result", bound=BaseModel)
 Call = Callable[..., Any]
@@ -33,7 +34,7 @@ def pipeline_lock(context: Context) -> Iterator[None]:
     from readmission.registry.promotion import finish_promotions  # loads MLflow, which takes seconds
     from readmission.warehouse.swap import finish_swaps
 
-    with platform.run_lock(context.services.platform_url, f"process {os.getpid()} on {socket.gethostname()}"):
+    with run_lock(context.services.platform_url, f"process {os.getpid()} on {socket.gethostname()}"):
         finish_swaps(context.services)
         finish_promotions(context.services)
         yield
@@ -47,13 +48,13 @@ def begin(context: Context, options: Options) -> None:
     label = None if options.data is None else parse_source(options.data).label
     kept = options.model_copy(update={"data": label}).model_dump(mode="json")
     with connect(context.services.platform_url) as connection:
-        platform.begin_execution(connection, context.execution, kept)
+        executions.begin_execution(connection, context.execution, kept)
 
 
 def stored_options(context: Context) -> Options:
     """Read the options that the execution began with."""
     with connect(context.services.platform_url) as connection:
-        return Options.model_validate(platform.execution_options(connection, context.execution))
+        return Options.model_validate(executions.execution_options(connection, context.execution))
 
 
 def call_here(function: Callable[..., Any], *arguments: object) -> Any:
@@ -82,7 +83,7 @@ def run_step(
         inputs = [options if name == OPTIONS else _input(connection, context, name) for name in step.inputs]
         own = step.keys if cumulative_idx is None else step.key(cumulative_idx)
         outdated = "|".join([own, *(later.keys for later in outdated_by(step))])
-        platform.forget_results(connection, context.execution, outdated)
+        executions.forget_results(connection, context.execution, outdated)
     result = call(step.function, context, *inputs)
     _store(context, step, result)
     return result
@@ -96,13 +97,13 @@ def _store(context: Context, step: Step, result: Any) -> None:
         results = {step.name: result}
     with connect(context.services.platform_url) as connection:
         for key, one in results.items():
-            platform.save_result(connection, context.execution, key, one.model_dump(mode="json"))
+            executions.save_result(connection, context.execution, key, one.model_dump(mode="json"))
 
 
 def _input(connection: Connection[TupleRow], context: Context, name: str) -> Any:
     """Read the result of an earlier step; of a mapped one those of all sets that are complete."""
     step = step_named(name)
-    found = platform.load_results(connection, context.execution, step.keys)
+    found = executions.load_results(connection, context.execution, step.keys)
     results = tuple(step.result_type.model_validate(found[key]) for key in sorted(found))
     if step.mapped:
         return results
@@ -129,5 +130,5 @@ def load(context: Context, name: str, kind: type[Result]) -> Result:
 def find(context: Context, step: Step) -> Any:
     """Read the result of a step that is not mapped; None where it has not run."""
     with connect(context.services.platform_url) as connection:
-        found = platform.load_results(connection, context.execution, step.name)
+        found = executions.load_results(connection, context.execution, step.name)
     return step.result_type.model_validate(found[step.name]) if found else None

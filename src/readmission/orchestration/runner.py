@@ -24,7 +24,8 @@ from readmission.results import Best, Options, Plan, Publication, Selection, Sto
 from readmission.services import Services
 from readmission.settings import Settings
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata import store as platform
+from readmission.warehouse.metadata import executions
+from readmission.warehouse.metadata.migrate import migrate
 
 _IN_POOL = ("evaluate", "publish")
 """Steps that run in a process of the pool, where what MLflow and skops load for their first model is loaded already."""
@@ -60,7 +61,7 @@ def run_pipeline(context: Context, options: Options) -> Summary:
     Raises:
         ReadmissionError: with one line for people; the previous tables and model stay as they were.
     """
-    platform.create_tables(context.services.platform_url)  # says at once when the database is down
+    migrate(context.services.platform_url)  # says at once when the database is down
     # At once: its turn comes after the new tables have replaced the old.
     require_mlflow(context.services)
     with worker_pool(context.settings.workers) as pool:
@@ -71,7 +72,7 @@ def run_pipeline(context: Context, options: Options) -> Summary:
 
 def begin_execution(settings: Settings, services: Services, options: Options, report: Callable[..., None]) -> BaseModel:
     """Begin an execution and run its first stage alone."""
-    platform.create_tables(services.platform_url)
+    migrate(services.platform_url)
     context = Context(settings, services, new_execution(), report)
     with pipeline_lock(context), worker_pool(settings.workers, preload=False) as pool:
         begin(context, options)
@@ -82,9 +83,9 @@ def continue_execution(
     settings: Settings, services: Services, execution: str | None, stage: str, report: Callable[..., None]
 ) -> BaseModel:
     """Run one later stage of an execution; None is the latest."""
-    platform.create_tables(services.platform_url)
+    migrate(services.platform_url)
     with connect(services.platform_url) as connection:
-        name = execution or platform.latest_execution(connection)
+        name = execution or executions.latest_execution(connection)
     context = Context(settings, services, name, report)
     options = stored_options(context)
     with worker_pool(settings.workers, preload=stage in ("train", "select", "publish")) as pool:

@@ -26,7 +26,8 @@ from readmission.results import Options, Publication, Selection, TrainingConfig
 from readmission.services import resolve_services
 from readmission.settings import load_settings
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata import store as platform
+from readmission.warehouse.metadata import executions
+from readmission.warehouse.metadata.migrate import migrate
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def execution_name(dag: str, run: str) -> str:
 def latest_execution(before: datetime) -> str:
     """Name the execution that began last before a moment, such as the start of a run: each of its tasks asks."""
     with connect(_context("").services.platform_url) as connection:
-        return platform.latest_execution(connection, before)
+        return executions.latest_execution(connection, before)
 
 
 def run_task(
@@ -72,7 +73,7 @@ def run_task(
     """
     context = _context(execution)
     if options is not None:
-        platform.create_tables(context.services.platform_url)
+        migrate(context.services.platform_url)
     chosen = None if options is None else _checked(options)
     results = [_run(step, context, chosen, config) for step in steps_of_task(task)]
     return answer(results[0])

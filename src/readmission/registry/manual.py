@@ -11,7 +11,8 @@ from readmission.results import Move
 from readmission.services import Services
 from readmission.settings import Settings
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata.store import Promotion, create_tables, version_before
+from readmission.warehouse.metadata.migrate import migrate
+from readmission.warehouse.metadata.promotions import Promotion, version_before
 
 
 def promote_by_hand(settings: Settings, services: Services, version: str, reason: str) -> Move:
@@ -26,7 +27,7 @@ def promote_by_hand(settings: Settings, services: Services, version: str, reason
     Raises:
         BadInputError: there is no such version, or it is in production already.
     """
-    create_tables(services.platform_url)
+    migrate(services.platform_url)
     with mlflow_errors(services):
         client = make_client(services)
         return _move(client, settings, services, version, "promoted", reason)
@@ -38,7 +39,7 @@ def roll_back(settings: Settings, services: Services, reason: str) -> Move:
     Raises:
         BadInputError: nothing is in production, or nothing was before.
     """
-    create_tables(services.platform_url)
+    migrate(services.platform_url)
     with mlflow_errors(services):
         client = make_client(services)
         present = production_version(client, settings.model_name)

@@ -10,7 +10,7 @@ from readmission.registry.client import make_client, mlflow_errors
 from readmission.registry.versions import promote
 from readmission.services import Services
 from readmission.warehouse.connection import connect
-from readmission.warehouse.metadata.store import Promotion, end_promotion, log_promotion, pending_promotions
+from readmission.warehouse.metadata.promotions import Promotion, end_promotion, log_promotion, pending_promotions
 
 
 def actor() -> str:

@@ -27,7 +27,7 @@ from readmission.training.model import FittedModel
 from readmission.training.preparation import to_arrays
 from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect, statement
-from readmission.warehouse.metadata.store import Promotion, log_promotion
+from readmission.warehouse.metadata.promotions import Promotion, log_promotion
 
 SELFTEST_ROWS = 32
 

@@ -17,6 +17,7 @@ from documented import FULL_BODY
 from readmission.serving.app import create_app
 from readmission.serving.http.auth import Scope, new_key
 from readmission.settings import Settings
+from readmission.warehouse.metadata.migrate import migrate
 
 MADE = {scope: new_key(scope.value, scope) for scope in Scope}
 KEYS = {scope: text for scope, (text, _) in MADE.items()}
@@ -94,10 +95,17 @@ def test_a_caller_that_asks_too_often_is_told_to_wait(tree_bundle: MadeBundle, t
 
 
 @pytest.fixture
-def kept(new_platform: Callable[..., Settings], tree_bundle: MadeBundle) -> Settings:
+def not_migrated(new_platform: Callable[..., Settings], tree_bundle: MadeBundle) -> Settings:
     settings = new_platform().model_copy(update={"mlflow_url": NOWHERE, "model_name": "diabetes_readmission_model"})
     put_in_cache(settings.home, tree_bundle.folder, "7")
     return settings
+
+
+@pytest.fixture
+def kept(not_migrated: Settings) -> Settings:
+    assert not_migrated.platform_database_url is not None
+    migrate(not_migrated.platform_database_url)
+    return not_migrated
 
 
 def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
@@ -147,3 +155,19 @@ def test_predictions_of_a_time_without_database_arrive_later(kept: Settings) -> 
     assert rows(kept, "SELECT 1 FROM predictions") == []
     with calling(create_app(kept)):
         assert eventually(lambda: len(rows(kept, "SELECT 1 FROM predictions")) == 1)
+
+
+def test_predictions_of_a_time_before_the_migration_arrive_after_it(
+    not_migrated: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The API makes no tables: who starts it first finds everything stored once ``readmission migrate`` has run."""
+    assert not_migrated.platform_database_url is not None
+    with calling(create_app(not_migrated)) as client:
+        for _ in range(3):
+            assert client.post("/predict", content=FULL_BODY, headers=JSON).status_code == 200
+        assert eventually(lambda: "platform_db has no tables yet: run `readmission migrate`" in caplog.text)
+        assert "prediction_store_up 0.0" in client.get("/metrics").text
+        assert rows(not_migrated, "SELECT 1 FROM predictions") == []
+        migrate(not_migrated.platform_database_url)
+        assert eventually(lambda: len(rows(not_migrated, "SELECT 1 FROM predictions")) == 3)
+        assert "predictions_dropped_total 0.0" in client.get("/metrics").text

@@ -24,6 +24,9 @@ BATCH = 2_000
 RETRY_SECONDS = 2.0
 CLEAN_SECONDS = 3_600.0
 
+_NO_TABLE = psycopg.errors.UndefinedTable.__name__
+"""Type of the error before the first migration; also the text of the error that ``store_process`` makes of it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -168,14 +171,19 @@ class PredictionLog:
     def _went_away(self, error: psycopg.Error) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         if not self._away:
-            # The message of a database may quote a row: only its kind is told.
-            _log.warning("Predictions cannot be stored (%s); they wait on disk", type(error).__name__)
+            _log.warning("Predictions cannot be stored (%s); they wait on disk", _reason(error))
         self._away = True
 
     def _came_back(self) -> None:
         if self._away:
             _log.info("Predictions are stored again")
         self._away = False
+
+
+def _reason(error: psycopg.Error) -> str:
+    """What is wrong; a database's own message may quote a row, so only the type of the error is repeated."""
+    name = str(error) if str(error) == _NO_TABLE else type(error).__name__
+    return "platform_db has no tables yet: run `readmission migrate`" if name == _NO_TABLE else name
 
 
 def _count(entries: Sequence[LogRecord]) -> int:

@@ -15,17 +15,6 @@ from pydantic import SecretStr
 from readmission.schema import LABELS, RECORD_COLUMNS, Column
 from readmission.serving.prediction_log.records import BatchRecord, FeedbackRecord, LogRecord, PredictionRecord
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS predictions (
-    id uuid PRIMARY KEY, at timestamptz NOT NULL, model_version text NOT NULL, features jsonb NOT NULL,
-    probabilities double precision[] NOT NULL, readmission_class text NOT NULL);
-CREATE INDEX IF NOT EXISTS predictions_at ON predictions (at);
-CREATE TABLE IF NOT EXISTS feedback (
-    prediction_id uuid PRIMARY KEY, at timestamptz NOT NULL, readmitted text NOT NULL);
-"""
-_LOCK = 7_307_011
-"""Number of the advisory lock under which the tables are made: two starts at once must not race."""
-
 PATIENCE = 4.0
 """Seconds that a write may take: a frozen database answers nothing, not even an error, while the queue grows."""
 
@@ -148,9 +137,6 @@ class PredictionStore:
                 application_name="readmission api",
                 options="-c lock_timeout=5s",
             )
-            with _deadline(self._connection), self._connection.transaction():
-                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-                self._connection.execute(_TABLES)
         return self._connection
 
 

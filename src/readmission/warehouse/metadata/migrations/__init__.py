@@ -1,0 +1,1 @@
+"""The versions of platform_db's schema, run by alembic (``migrate``)."""
