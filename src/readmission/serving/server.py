@@ -34,7 +34,7 @@ OPTIONS: Mapping[str, Any] = {
     "access_log": False,
     "server_header": False,
 }
-"""Of uvicorn; what the API is measured against runs with the same."""
+"""Options of uvicorn; the no-op and other servers of the benchmark run with the same."""
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
@@ -48,7 +48,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Raises:
         BadInputError: a setting is wrong.
     """
-    make_access_control(settings)  # wrong keys are told before anything starts, and once, not by every process
+    make_access_control(settings)  # wrong keys are reported before anything starts, and once, not by every process
     set_up_logs()
     options = {**OPTIONS, "http": PROTOCOL, "host": host, "port": port, "timeout_graceful_shutdown": GRACE_SECONDS}
     if settings.api_workers == 1:
@@ -80,7 +80,7 @@ def _create(settings: Settings | None) -> ASGIApp:
 
 
 def _end_with_parent() -> None:
-    """A process whose parent was killed would hold the port for ever."""
+    """End when the parent process has ended, also killed: this one would hold the port."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -93,9 +93,9 @@ def _end_with_parent() -> None:
 
 
 class _WithoutPandas(MetaPathFinder):
-    """PyArrow reads pandas, if it finds one, to ask whether a list is one of its Series: 80 MiB for nothing."""
+    """Keeps pandas out: PyArrow imports it, where it is installed, to recognise its Series; that costs 80 MiB."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
-        """Find no module; say of pandas that there is none."""
+        """Raise ModuleNotFoundError for pandas; leave every other module to the next finder."""
         if fullname == "pandas":
             raise ModuleNotFoundError("not in this process", name=fullname)

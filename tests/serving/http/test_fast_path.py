@@ -211,14 +211,14 @@ def test_only_so_many_unseen_values_are_remembered(served: Served, monkeypatch: 
 def test_identifiers_and_outcome_are_ignored_and_not_logged(served: Served, extra: dict[str, Any]) -> None:
     plain = served.predict(body({"time_in_hospital": 3, "race": "Asian"}))
     assert served.predict(body({"time_in_hospital": 3, **extra, "race": "Asian"})) == plain
-    logged = [json.loads(record.record) for record in served.sink.logged]
+    logged = [json.loads(record.body) for record in served.sink.logged]
     assert logged == [{"features": {"time_in_hospital": 3, "race": "Asian"}}] * 2
 
 
 def test_what_the_database_cannot_hold_is_replaced_in_the_log(served: Served) -> None:
     for _ in range(2):
         served.predict(body({"race": "a\x00b"}))
-    assert {record.record for record in served.sink.logged} == {'{"features":{"race":"a\ufffdb"}}'.encode()}
+    assert {record.body for record in served.sink.logged} == {'{"features":{"race":"a\ufffdb"}}'.encode()}
 
 
 def test_without_a_model_nothing_is_predicted() -> None:

@@ -34,16 +34,16 @@ class FickleStore:
     def __init__(self) -> None:
         self.up = True
         self.poison: set[str] = set()
-        self.entries: list[LogRecord] = []
+        self.records: list[LogRecord] = []
         self.dropped: list[int] = []
         self.closed = False
 
-    def write(self, entries: Sequence[LogRecord]) -> None:
+    def write(self, records: Sequence[LogRecord]) -> None:
         if not self.up:
             raise psycopg.OperationalError("away")
-        if any(isinstance(entry, PredictionRecord) and entry.id in self.poison for entry in entries):
+        if any(isinstance(record, PredictionRecord) and record.id in self.poison for record in records):
             raise psycopg.DataError("poison")
-        self.entries += entries
+        self.records += records
 
     def drop_old(self, days: int) -> int:
         if not self.up:
@@ -87,13 +87,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_entries_arrive_in_order(tmp_path: Path) -> None:
     made = Set(tmp_path)
-    entries = [prediction(number) for number in range(50)]
+    records = [prediction(number) for number in range(50)]
     made.log.start()
-    for entry in entries:
-        made.log.put(entry)
-    assert eventually(lambda: len(made.store.entries) == 50)
+    for record in records:
+        made.log.put(record)
+    assert eventually(lambda: len(made.store.records) == 50)
     made.log.stop()
-    assert made.store.entries == entries
+    assert made.store.records == records
     assert made.tally.stored == 50
     assert made.store.closed
 
@@ -103,38 +103,38 @@ def test_stopping_stores_what_is_queued(tmp_path: Path) -> None:
     for number in range(5):
         made.log.put(prediction(number))
     made.log.stop()
-    assert len(made.store.entries) == 5
+    assert len(made.store.records) == 5
 
 
 def test_nothing_is_lost_while_the_database_is_away(tmp_path: Path) -> None:
     made = Set(tmp_path)
     made.store.up = False
     made.log.start()
-    entries = [prediction(number, race="Asian") for number in range(20)]
-    for entry in entries:
-        made.log.put(entry)
+    records = [prediction(number, race="Asian") for number in range(20)]
+    for record in records:
+        made.log.put(record)
     assert eventually(lambda: made.tally.spooled > 0 and not made.tally.reachable)
     made.store.up = True
-    assert eventually(lambda: len(made.store.entries) == 20)
+    assert eventually(lambda: len(made.store.records) == 20)
     assert eventually(lambda: made.tally.spooled == 0 and made.tally.reachable)
     made.log.stop()
-    assert sorted(entry.at for entry in made.store.entries) == [entry.at for entry in entries]
+    assert sorted(record.at for record in made.store.records) == [record.at for record in records]
     assert made.tally.dropped == 0
 
 
 def test_what_waits_on_disk_survives_a_restart(tmp_path: Path) -> None:
     first = Set(tmp_path)
     first.store.up = False
-    entries = [prediction(1, race="Asian"), FeedbackRecord(prediction_id(2.0), 2.0, "<30")]
-    for entry in entries:
-        first.log.put(entry)
+    records = [prediction(1, race="Asian"), FeedbackRecord(prediction_id(2.0), 2.0, "<30")]
+    for record in records:
+        first.log.put(record)
     first.log.stop()
     assert first.spool.size() > 0
     second = Set(tmp_path)
     second.log.start()
-    assert eventually(lambda: len(second.store.entries) == 2)
+    assert eventually(lambda: len(second.store.records) == 2)
     second.log.stop()
-    assert second.store.entries == entries
+    assert second.store.records == records
 
 
 def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
         made.log.put(prediction(number))
     assert made.tally.dropped == 7
     made.log.stop()
-    assert len(made.store.entries) == 3
+    assert len(made.store.records) == 3
 
 
 def test_a_full_spool_drops_and_counts(tmp_path: Path) -> None:
@@ -158,12 +158,12 @@ def test_a_full_spool_drops_and_counts(tmp_path: Path) -> None:
 
 def test_an_entry_that_the_database_refuses_keeps_no_other_out(tmp_path: Path) -> None:
     made = Set(tmp_path)
-    entries = [prediction(number) for number in range(5)]
-    made.store.poison = {entries[2].id}
-    for entry in entries:
-        made.log.put(entry)
+    records = [prediction(number) for number in range(5)]
+    made.store.poison = {records[2].id}
+    for record in records:
+        made.log.put(record)
     made.log.stop()
-    assert made.store.entries == [entry for entry in entries if entry is not entries[2]]
+    assert made.store.records == [record for record in records if record is not records[2]]
     assert (made.tally.stored, made.tally.dropped) == (4, 1)
 
 
@@ -196,16 +196,16 @@ def test_files_on_disk_are_for_their_owner_only(tmp_path: Path) -> None:
 
 def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 1 << 20)
-    entry = prediction(1)
-    (tmp_path / "1.ndjson").write_text(f"{to_line(entry)[:40]}\n{to_line(entry)}\n[1]\n7\n{{}}\n")
-    assert spool.read(spool.files()[0]) == [entry]
+    record = prediction(1)
+    (tmp_path / "1.ndjson").write_text(f"{to_line(record)[:40]}\n{to_line(record)}\n[1]\n7\n{{}}\n")
+    assert spool.read(spool.files()[0]) == [record]
 
 
 @pytest.mark.parametrize(
-    "entry", [prediction(1, race='A\u00e4\\"\t', age=None), FeedbackRecord(prediction_id(1.0), 1.5, "NO")]
+    "record", [prediction(1, race='A\u00e4\\"\t', age=None), FeedbackRecord(prediction_id(1.0), 1.5, "NO")]
 )
-def test_lines_hold_whole_entries(entry: LogRecord) -> None:
-    assert from_line(to_line(entry)) == entry
+def test_lines_hold_whole_entries(record: LogRecord) -> None:
+    assert from_line(to_line(record)) == record
 
 
 def test_ids_are_uuids_in_the_order_of_time() -> None:

@@ -45,15 +45,15 @@ def prediction(at: float = 1.5e9, **features: str | int | None) -> PredictionRec
 
 
 def test_entries_are_kept_exactly(store: PredictionStore, platform: Settings) -> None:
-    entry = prediction(**ODD)
-    store.write([entry, FeedbackRecord(entry.id, 1.6e9, "<30")])
+    record = prediction(**ODD)
+    store.write([record, FeedbackRecord(record.id, 1.6e9, "<30")])
     (row,) = rows(platform, "SELECT id::text, extract(epoch FROM at)::float8, model_version, features, probabilities,"
                   " readmission_class FROM predictions")  # fmt: skip
-    assert row[:3] == (entry.id, entry.at, "7")
+    assert row[:3] == (record.id, record.at, "7")
     assert row[3] == {"race": 'a\tb\n\\"\ufffd\ufffdü', "diag_1": "250.83", "number_inpatient": 3, "weight": None}
-    assert row[4] == list(entry.probabilities)
+    assert row[4] == list(record.probabilities)
     assert row[5] == ">30"
-    assert rows(platform, "SELECT prediction_id::text, readmitted FROM feedback") == [(entry.id, "<30")]
+    assert rows(platform, "SELECT prediction_id::text, readmitted FROM feedback") == [(record.id, "<30")]
 
 
 def batch(raw: pa.Table, at: float = 1.5e9) -> tuple[BatchRecord, list[str], Scores]:
@@ -67,8 +67,8 @@ def test_a_batch_is_kept_exactly(store: PredictionStore, platform: Settings) -> 
     odd = {"race": 'a\tb\n\r\\"\\N\x00ü', "diag_1": "250.83", "number_inpatient": 3, "weight": "?"}
     records = [odd, {"time_in_hospital": 14, "number_inpatient": "?"}, {"diag_1": "", "metformin-pioglitazone": "No"}]
     raw = decode_json(json.dumps({"records": records}).encode())
-    entry, ids, scores = batch(raw.select([*records[0], "time_in_hospital", "metformin-pioglitazone"]))
-    store.write([entry, prediction(), entry])
+    record, ids, scores = batch(raw.select([*records[0], "time_in_hospital", "metformin-pioglitazone"]))
+    store.write([record, prediction(), record])
     query = (
         "SELECT id::text, extract(epoch FROM at)::float8, model_version, probabilities, readmission_class, features"
         " FROM predictions WHERE id::text = ANY(ARRAY['{}']) ORDER BY id"
@@ -88,8 +88,8 @@ def test_a_batch_is_kept_exactly(store: PredictionStore, platform: Settings) -> 
 
 
 def test_of_a_batch_only_the_columns_that_it_has_are_kept(store: PredictionStore, platform: Settings) -> None:
-    entry, _, _ = batch(decode_csv(b"race,number_inpatient\nAsian,2\n,\n"))
-    store.write([entry])
+    record, _, _ = batch(decode_csv(b"race,number_inpatient\nAsian,2\n,\n"))
+    store.write([record])
     found = rows(platform, "SELECT features FROM predictions ORDER BY features ->> 'race'")
     assert sorted(str(row[0]) for row in found) == sorted(
         str(row) for row in ({"race": "?", "number_inpatient": "?"}, {"race": "Asian", "number_inpatient": 2})
@@ -97,9 +97,9 @@ def test_of_a_batch_only_the_columns_that_it_has_are_kept(store: PredictionStore
 
 
 def test_entries_are_kept_once(store: PredictionStore, platform: Settings) -> None:
-    entry = prediction()
+    record = prediction()
     for _ in range(3):
-        store.write([entry])
+        store.write([record])
     assert rows(platform, "SELECT count(*) FROM predictions") == [(1,)]
 
 

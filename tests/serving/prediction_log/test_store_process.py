@@ -38,11 +38,11 @@ def count(platform: Settings) -> object:
 
 
 def test_entries_of_every_kind_are_stored(store: StoreProcess, platform: Settings) -> None:
-    entry = prediction(race='a\tb\n\\"ü')
+    record = prediction(race='a\tb\n\\"ü')
     many, _, _ = batch(decode_csv(b"race\nAsian\nHispanic\n"))
-    store.write([entry, many, FeedbackRecord(entry.id, 1.6e9, "<30")])
+    store.write([record, many, FeedbackRecord(record.id, 1.6e9, "<30")])
     assert count(platform) == 3
-    kept = rows(platform, f"SELECT features FROM predictions WHERE id = '{entry.id}'")
+    kept = rows(platform, f"SELECT features FROM predictions WHERE id = '{record.id}'")
     assert kept == [({"race": 'a\tb\n\\"ü'},)]
     assert rows(platform, "SELECT readmitted FROM feedback") == [("<30",)]
     assert store.drop_old(1) == 3

@@ -1,4 +1,4 @@
-"""Answers of a batch as columns of text, from which rows of any form are joined without a loop over rows."""
+"""Predictions of a batch as columns of text, which are joined to rows of JSON or CSV without a loop over rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from readmission.serving.telemetry.ids import id_texts
 
 @dataclass(frozen=True, slots=True)
 class BatchTexts:
-    """Answers to n rows, text arrays of length n.
+    """Predictions for n rows, text arrays of length n.
 
     Attributes:
         ids: of the predictions.
@@ -29,7 +29,7 @@ class BatchTexts:
 
 
 def to_texts(ids: npt.NDArray[np.uint8], scores: Scores) -> BatchTexts:
-    """Write answers as text.
+    """Write predictions as text.
 
     Args:
         ids: of the predictions, shape (n, 16).

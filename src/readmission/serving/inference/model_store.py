@@ -86,7 +86,7 @@ class ModelStore:
         return self.current
 
     async def watch(self) -> None:
-        """Look at the alias for ever; whatever MLflow does, the current model serves on."""
+        """Look at the alias until cancelled; whatever MLflow does, the current model serves on."""
         while True:
             await self.refresh()
             await asyncio.sleep(self._poll_seconds)

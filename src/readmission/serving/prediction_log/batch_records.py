@@ -17,7 +17,7 @@ from readmission.schema import LABELS, MISSING, RECORD_COLUMNS
 from readmission.serving.prediction_log.records import BatchRecord, storable_json
 
 MOST_LEVELS = 4_096
-"""Of a column, beside the rows of one entry: where a batch has more, only those that the entry's rows have."""
+"""Of a column, beside the rows of one record: where a batch has more, only those that the record's rows have."""
 
 
 def _row_type(fields: Sequence[tuple[str, str]]) -> tuple[np.dtype[Any], npt.NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""The log of predictions, off the path of requests: a bounded queue, a thread that stores it, a spool on disk.
+"""The prediction log, off the path of requests: a bounded queue, a thread that stores it, a spool on disk.
 
 A request only appends to the queue. The thread takes what is there and copies it into the database; while the database
 is away it writes to the spool instead, and empties that once the database is back. What cannot be kept anywhere,
@@ -31,36 +31,36 @@ _log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """Where entries end up; what it cannot do it answers with ``psycopg.Error``."""
+    """Stores records; raises ``psycopg.Error`` where it cannot."""
 
-    def write(self, entries: Sequence[LogRecord]) -> None:
-        """Store entries, all or none."""
+    def write(self, records: Sequence[LogRecord]) -> None:
+        """Store records, all or none."""
 
     def drop_old(self, days: int) -> int:
         """Delete what is older."""
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
 
 
 class Counts(Protocol):
-    """Who counts."""
+    """The metrics of the log."""
 
     def logged(self, stored: int, dropped: int) -> None:
-        """Count entries that were stored, and that were lost."""
+        """Count records that were stored, and that were dropped."""
 
     def waiting(self, queued: int, spooled: int, reachable: bool) -> None:
-        """Say how many entries are in the queue, bytes in the spool, and whether the database takes entries."""
+        """Record how many wait in the queue, how many bytes in the spool, and whether the database takes records."""
 
 
 class PredictionLog:
-    """Keeps entries; nothing here slows a request or fails it.
+    """Logs records; nothing here slows a request or fails it.
 
     Args:
         store: the database.
         spool: the disk.
         counts: the metrics.
-        limit: entries that may wait in the queue.
+        limit: records that may wait in the queue.
         keep_days: after which predictions are deleted; 0 keeps them.
     """
 
@@ -81,17 +81,17 @@ class PredictionLog:
         """Begin to store."""
         self._thread.start()
 
-    def put(self, entry: LogRecord) -> None:
-        """Add an entry; one that finds the queue full is counted and lost."""
+    def put(self, record: LogRecord) -> None:
+        """Add a record; where the queue is full, it is dropped and counted."""
         if len(self._queue) >= self._limit:
             self._counts.logged(0, 1)
         else:
-            self._queue.append(entry)
+            self._queue.append(record)
 
-    def put_batch(self, entry: BatchRecord) -> None:
-        """Add many at once; they go to the spool, since no queue would hold them. Waits for the disk."""
-        if not self._spool.add([entry]):
-            self._counts.logged(0, entry.count)
+    def put_batch(self, record: BatchRecord) -> None:
+        """Add the predictions of a batch; they go to the spool, since no queue would hold them. Waits for the disk."""
+        if not self._spool.add([record]):
+            self._counts.logged(0, record.count)
 
     def stop(self) -> None:
         """Store or spool everything, then end."""
@@ -120,41 +120,41 @@ class PredictionLog:
             if self._stopping.is_set() or not self._may_try():
                 return
             try:
-                entries = self._spool.read(path)
+                records = self._spool.read(path)
             except FileNotFoundError:  # another process has stored it
                 continue
-            if self._stored(entries):
+            if self._stored(records):
                 self._spool.remove(path)
 
     def _may_try(self) -> bool:
         return time.monotonic() >= self._retry_at
 
-    def _stored(self, entries: Sequence[LogRecord]) -> bool:
+    def _stored(self, records: Sequence[LogRecord]) -> bool:
         if not self._may_try():
             return False
         try:
-            self._store.write(entries)
+            self._store.write(records)
         except psycopg.DataError:
-            return self._store_one_by_one(entries)
+            return self._store_one_by_one(records)
         except psycopg.Error as error:
             self._went_away(error)
             return False
         self._came_back()
-        self._counts.logged(_count(entries), 0)
+        self._counts.logged(_count(records), 0)
         return True
 
-    def _store_one_by_one(self, entries: Sequence[LogRecord]) -> bool:
-        """One entry that the database will never take must not keep the others out."""
-        for number, entry in enumerate(entries):
+    def _store_one_by_one(self, records: Sequence[LogRecord]) -> bool:
+        """Store what the database takes: a record that it refuses is dropped, and must not keep the others out."""
+        for number, record in enumerate(records):
             try:
-                self._store.write([entry])
+                self._store.write([record])
             except psycopg.DataError:
-                self._counts.logged(0, count_of(entry))
+                self._counts.logged(0, count_of(record))
             except psycopg.Error as error:
                 self._went_away(error)
-                return self._spool.add(entries[number:])
+                return self._spool.add(records[number:])
             else:
-                self._counts.logged(count_of(entry), 0)
+                self._counts.logged(count_of(record), 0)
         return True
 
     def _clean(self) -> None:
@@ -186,5 +186,5 @@ def _reason(error: psycopg.Error) -> str:
     return "platform_db has no tables yet: run `readmission migrate`" if name == _NO_TABLE else name
 
 
-def _count(entries: Sequence[LogRecord]) -> int:
-    return sum(map(count_of, entries))
+def _count(records: Sequence[LogRecord]) -> int:
+    return sum(map(count_of, records))

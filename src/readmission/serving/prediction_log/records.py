@@ -1,4 +1,4 @@
-"""What is kept of predictions and their outcomes: the kinds of entries, and how they look on disk."""
+"""Records of the prediction log: a prediction, an outcome, the predictions of a batch; and their form on disk."""
 
 import json
 import re
@@ -22,10 +22,10 @@ class PredictionRecord(NamedTuple):
     """One prediction.
 
     Attributes:
-        id: UUID that the caller was told.
+        id: UUID, as in the answer.
         at: seconds since 1970.
         version: of the model.
-        record: JSON in UTF-8 that PostgreSQL takes, an object whose member ``features`` holds the record
+        body: JSON in UTF-8 that PostgreSQL takes: an object whose member ``features`` holds the hospital stay
             (``record_json``).
         probabilities: in the order of LABELS.
         label: the class.
@@ -34,7 +34,7 @@ class PredictionRecord(NamedTuple):
     id: str
     at: float
     version: str
-    record: bytes
+    body: bytes
     probabilities: tuple[float, ...]
     label: str
 
@@ -45,7 +45,7 @@ class FeedbackRecord:
 
     Attributes:
         prediction_id: UUID of the prediction.
-        at: when it was told, seconds since 1970.
+        at: when it was reported, seconds since 1970.
         readmitted: one of LABELS.
     """
 
@@ -64,8 +64,8 @@ class BatchRecord:
         version: of the model.
         levels: JSON, a list of values for each column that the batch has.
         rows: in the binary form of PostgreSQL's COPY, without its header: id, probabilities and class, then the
-            columns of the schema; the class is a place in LABELS, a value one in its column's list, both from 1, and
-            0 where the batch lacks the column.
+            columns of the schema; the class is an index into LABELS, a value one into its column's list, both from 1,
+            and 0 where the batch lacks the column.
     """
 
     count: int
@@ -78,9 +78,9 @@ class BatchRecord:
 LogRecord = PredictionRecord | FeedbackRecord | BatchRecord
 
 
-def count_of(entry: LogRecord) -> int:
-    """How many predictions or outcomes an entry holds."""
-    return entry.count if isinstance(entry, BatchRecord) else 1
+def count_of(record: LogRecord) -> int:
+    """How many predictions or outcomes a record holds."""
+    return record.count if isinstance(record, BatchRecord) else 1
 
 
 def record_json(features: Mapping[str, RawValue]) -> bytes:
@@ -107,11 +107,11 @@ def storable(value: object) -> object:
     return [storable(member) for member in value] if isinstance(value, list) else value
 
 
-def to_line(entry: PredictionRecord | FeedbackRecord) -> str:
-    """Write an entry as one line of JSON."""
-    if isinstance(entry, FeedbackRecord):
-        return json.dumps([entry.prediction_id, entry.at, entry.readmitted])
-    return json.dumps([entry.id, entry.at, entry.version, entry.record.decode(), entry.probabilities, entry.label])
+def to_line(record: PredictionRecord | FeedbackRecord) -> str:
+    """Write a record as one line of JSON."""
+    if isinstance(record, FeedbackRecord):
+        return json.dumps([record.prediction_id, record.at, record.readmitted])
+    return json.dumps([record.id, record.at, record.version, record.body.decode(), record.probabilities, record.label])
 
 
 def from_line(line: str) -> PredictionRecord | FeedbackRecord:
@@ -124,7 +124,7 @@ def from_line(line: str) -> PredictionRecord | FeedbackRecord:
     try:
         if len(fields) == 3:
             return FeedbackRecord(*fields)
-        number, at, version, record, probabilities, label = fields
-        return PredictionRecord(number, at, version, record.encode(), tuple(probabilities), label)
+        number, at, version, body, probabilities, label = fields
+        return PredictionRecord(number, at, version, body.encode(), tuple(probabilities), label)
     except (TypeError, AttributeError):
-        raise ValueError("no entry") from None
+        raise ValueError("no record") from None

@@ -1,6 +1,6 @@
-"""Entries on disk while the database is away, each file complete before it gets its name.
+"""Records on disk while the database is away; a file gets its name when it is complete.
 
-Single entries are lines of JSON; a batch is a file of its own, MessagePack around the bytes that COPY will read. Files
+Single records are lines of JSON; a batch is a file of its own, MessagePack around the bytes that COPY will read. Files
 survive the process, killed or not; the last of them may not survive the machine's loss of power, for which every answer
 would have to wait for the disk.
 """
@@ -22,7 +22,7 @@ _BATCH_SUFFIX = ".batch"
 
 
 class Spool:
-    """A folder of waiting entries. Several processes may share it; what two of them store twice is stored once.
+    """A folder of waiting records. Several processes may share it; a record that two of them store is stored once.
 
     Args:
         folder: made when first needed.
@@ -33,12 +33,12 @@ class Spool:
         self._folder = folder
         self._limit = limit
 
-    def add(self, entries: Sequence[LogRecord]) -> bool:
-        """Keep entries; False where the limit, or the disk, leaves no room."""
-        singles = [entry for entry in entries if not isinstance(entry, BatchRecord)]
-        files = [(_encode(entry), _BATCH_SUFFIX) for entry in entries if isinstance(entry, BatchRecord)]
+    def add(self, records: Sequence[LogRecord]) -> bool:
+        """Write records; False where the limit, or the disk, leaves no room."""
+        singles = [record for record in records if not isinstance(record, BatchRecord)]
+        files = [(_encode(record), _BATCH_SUFFIX) for record in records if isinstance(record, BatchRecord)]
         if singles:
-            files.append(("".join(f"{to_line(entry)}\n" for entry in singles).encode(), _SUFFIX))
+            files.append(("".join(f"{to_line(record)}\n" for record in singles).encode(), _SUFFIX))
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.size() + sum(len(content) for content, _ in files) > self._limit:
@@ -58,7 +58,7 @@ class Spool:
         return total
 
     def files(self) -> list[Path]:
-        """What waits, oldest first."""
+        """Files that wait, oldest first."""
         if not self._folder.is_dir():
             return []
         return sorted(path for path in self._folder.iterdir() if path.suffix in (_SUFFIX, _BATCH_SUFFIX))
@@ -81,12 +81,12 @@ class Spool:
         return found
 
     def remove(self, path: Path) -> None:
-        """Forget what is stored."""
+        """Remove a file whose records are stored."""
         path.unlink(missing_ok=True)
 
     def _write(self, content: bytes, ending: str) -> None:
-        place = self._folder / f"{time.time_ns():020d}-{os.getpid()}{ending}"
-        unfinished = place.with_suffix(".part")
+        path = self._folder / f"{time.time_ns():020d}-{os.getpid()}{ending}"
+        unfinished = path.with_suffix(".part")
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
-        unfinished.replace(place)
+        unfinished.replace(path)

@@ -22,7 +22,7 @@ _CONNECT_SECONDS = 3
 
 
 class _Way(NamedTuple):
-    """How entries of one kind come in: COPY into a table for them alone, and on from there."""
+    """How records of one kind are stored: COPY into a temporary table, and INSERT from there."""
 
     table: str
     columns: str
@@ -81,21 +81,21 @@ class PredictionStore:
         self._url = url
         self._connection: Connection[TupleRow] | None = None
 
-    def write(self, entries: Sequence[LogRecord]) -> None:
-        """Store entries, all or none; those that are stored already stay as they are.
+    def write(self, records: Sequence[LogRecord]) -> None:
+        """Store records, all or none; those that are stored already stay as they are.
 
         Raises:
             psycopg.Error: the database is away, frozen or refuses.
         """
-        predictions = b"".join([_line(entry) for entry in entries if isinstance(entry, PredictionRecord)])
-        batches = [entry for entry in entries if isinstance(entry, BatchRecord)]
-        feedback = b"".join([_feedback_line(entry) for entry in entries if isinstance(entry, FeedbackRecord)])
+        predictions = b"".join([_line(record) for record in records if isinstance(record, PredictionRecord)])
+        batches = [record for record in records if isinstance(record, BatchRecord)]
+        feedback = b"".join([_feedback_line(record) for record in records if isinstance(record, FeedbackRecord)])
         with self._transaction() as connection, connection.cursor() as cursor:
             if predictions:
                 _bring_in(cursor, _PREDICTIONS, predictions)
-            for entry in batches:
-                common = {"at": entry.at, "version": entry.version, "levels": entry.levels.decode()}
-                _bring_in(cursor, _BATCHES, _BINARY_START + entry.rows + _BINARY_END, common)
+            for record in batches:
+                common = {"at": record.at, "version": record.version, "levels": record.levels.decode()}
+                _bring_in(cursor, _BATCHES, _BINARY_START + record.rows + _BINARY_END, common)
             if feedback:
                 _bring_in(cursor, _FEEDBACK, feedback)
 
@@ -111,7 +111,7 @@ class PredictionStore:
             return dropped.rowcount
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -158,16 +158,17 @@ def _break(line: socket.socket) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
-def _line(entry: PredictionRecord) -> bytes:
+def _line(record: PredictionRecord) -> bytes:
     # Line ends and tabs are between the members of a record, never within: there JSON writes them otherwise.
-    record = entry.record.translate(_BLANKS).replace(b"\\", b"\\\\")
-    no, after, within = entry.probabilities
-    start, end = f"{entry.id}\t{entry.at!r}\t{entry.version}\t", f"\t{{{no!r},{after!r},{within!r}}}\t{entry.label}\n"
-    return b"%b%b%b" % (start.encode(), record, end.encode())
+    body = record.body.translate(_BLANKS).replace(b"\\", b"\\\\")
+    no, after, within = record.probabilities
+    start = f"{record.id}\t{record.at!r}\t{record.version}\t"
+    end = f"\t{{{no!r},{after!r},{within!r}}}\t{record.label}\n"
+    return b"%b%b%b" % (start.encode(), body, end.encode())
 
 
-def _feedback_line(entry: FeedbackRecord) -> bytes:
-    return f"{entry.prediction_id}\t{entry.at!r}\t{entry.readmitted}\n".encode()
+def _feedback_line(record: FeedbackRecord) -> bytes:
+    return f"{record.prediction_id}\t{record.at!r}\t{record.readmitted}\n".encode()
 
 
 def _bring_in(cursor: Cursor[TupleRow], way: _Way, rows: bytes, common: Mapping[str, object] | None = None) -> None:

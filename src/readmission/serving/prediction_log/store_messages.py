@@ -1,4 +1,4 @@
-"""What the prediction log and the process that stores say to each other: MessagePack behind its length."""
+"""Messages between the prediction log and the process that stores: MessagePack after its length."""
 
 import socket
 import struct
@@ -14,8 +14,8 @@ _encode = msgspec.msgpack.Encoder().encode
 Message = TypeVar("Message")
 
 
-class Request(msgspec.Struct, array_like=True, gc=False):
-    """Entries to store; or, where ``days`` is not 0, how old the predictions are that shall go."""
+class StoreRequest(msgspec.Struct, array_like=True, gc=False):
+    """Records to store; or, where ``days`` is not 0, the age from which predictions are deleted."""
 
     predictions: list[PredictionRecord] = []
     batches: list[BatchRecord] = []
@@ -23,8 +23,8 @@ class Request(msgspec.Struct, array_like=True, gc=False):
     days: int = 0
 
 
-class Answer(msgspec.Struct, array_like=True, gc=False):
-    """How many predictions went; or the kind of error, and whether the data is at fault."""
+class StoreAnswer(msgspec.Struct, array_like=True, gc=False):
+    """How many predictions were deleted; or the type of the error, and whether the data is at fault."""
 
     count: int = 0
     error: str = ""

@@ -1,9 +1,9 @@
 """The database's side of the prediction log as a process of its own.
 
-In a thread beside the event loop it took five times the processor's time, for every wait for the database let go of
-the interpreter and had to win it back from the requests (measured: 34 instead of 7 microseconds a prediction). So
-entries go through a socket, as MessagePack, to a child that formats and stores them. It holds nothing: what it has not
-said to be stored is still the caller's.
+In a thread beside the event loop it took five times the processor's time: every wait for the database released the
+interpreter lock and had to win it back from the requests (measured: 34 instead of 7 microseconds a prediction). So
+records go through a socket, as MessagePack, to a child that formats and stores them. It keeps nothing: a record
+that it has not confirmed is still the caller's.
 """
 
 import os
@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from readmission.serving.prediction_log.records import BatchRecord, FeedbackRecord, LogRecord, PredictionRecord
 from readmission.serving.prediction_log.sql import PATIENCE
-from readmission.serving.prediction_log.store_messages import Answer, Request, receive, send
+from readmission.serving.prediction_log.store_messages import StoreAnswer, StoreRequest, receive, send
 
 WAIT_SECONDS = 3 * PATIENCE
 """For an answer: longer than the child itself waits for a database that connects, makes tables and stores."""
@@ -36,17 +36,17 @@ class StoreProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
 
-    def write(self, entries: Sequence[LogRecord]) -> None:
-        """Store entries, all or none.
+    def write(self, records: Sequence[LogRecord]) -> None:
+        """Store records, all or none.
 
         Raises:
             psycopg.Error: the database, or the child, is away or refuses.
         """
         self._ask(
-            Request(
-                predictions=[entry for entry in entries if isinstance(entry, PredictionRecord)],
-                batches=[entry for entry in entries if isinstance(entry, BatchRecord)],
-                feedback=[entry for entry in entries if isinstance(entry, FeedbackRecord)],
+            StoreRequest(
+                predictions=[record for record in records if isinstance(record, PredictionRecord)],
+                batches=[record for record in records if isinstance(record, BatchRecord)],
+                feedback=[record for record in records if isinstance(record, FeedbackRecord)],
             )
         )
 
@@ -56,7 +56,7 @@ class StoreProcess:
         Raises:
             psycopg.Error: see ``write``.
         """
-        return self._ask(Request(days=days))
+        return self._ask(StoreRequest(days=days))
 
     def close(self) -> None:
         """End the child."""
@@ -69,11 +69,11 @@ class StoreProcess:
             self._child.wait()
         self._line = self._child = None
 
-    def _ask(self, request: Request) -> int:
+    def _ask(self, request: StoreRequest) -> int:
         try:
             line = self._line or self._start()
             send(line, request)
-            answer = receive(line, Answer)
+            answer = receive(line, StoreAnswer)
         except OSError:
             answer = None
         if answer is None:

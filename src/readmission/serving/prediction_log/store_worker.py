@@ -12,7 +12,7 @@ import psycopg
 from pydantic import SecretStr
 
 from readmission.serving.prediction_log.sql import PredictionStore
-from readmission.serving.prediction_log.store_messages import Answer, Request, receive, send
+from readmission.serving.prediction_log.store_messages import StoreAnswer, StoreRequest, receive, send
 
 _NICE = 5
 """Where there is one core for all, requests come first; a quarter of it is left to this process then."""
@@ -29,20 +29,20 @@ def main(descriptor: int) -> None:
         if url is None:
             return
         store = PredictionStore(SecretStr(url))
-        while (request := receive(line, Request)) is not None:
+        while (request := receive(line, StoreRequest)) is not None:
             send(line, _do(store, request))
         store.close()
 
 
-def _do(store: PredictionStore, request: Request) -> Answer:
+def _do(store: PredictionStore, request: StoreRequest) -> StoreAnswer:
     try:
         if request.days:
-            return Answer(count=store.drop_old(request.days))
+            return StoreAnswer(count=store.drop_old(request.days))
         store.write([*request.predictions, *request.batches, *request.feedback])
     except psycopg.Error as error:
         # Only the kind: a database's message may quote a row.
-        return Answer(error=type(error).__name__, is_data=isinstance(error, psycopg.DataError))
-    return Answer()
+        return StoreAnswer(error=type(error).__name__, is_data=isinstance(error, psycopg.DataError))
+    return StoreAnswer()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ _ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None] | t
 
 
 class Formatter(JsonFormatter):
-    """Time, level, logger and message; of an error its kind and its places in the code."""
+    """Time, level, logger and message; of an error its type and traceback."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -26,7 +26,7 @@ class Formatter(JsonFormatter):
 
 
 def set_up_logs() -> None:
-    """Have everything in this process that logs do so as lines of JSON; of libraries only warnings."""
+    """Log everything in this process as lines of JSON; of libraries only warnings."""
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter())
     root = logging.getLogger()

@@ -28,7 +28,7 @@ _Among = Literal["livesum", "livemax", "livemin"]
 
 
 class _Series(NamedTuple):
-    """What a request counts in."""
+    """The metrics that one request changes."""
 
     requests: Counter
     latency: Histogram
@@ -153,7 +153,7 @@ class Metrics:
             series.latency.observe(taken)
 
     def _make_series(self, endpoint: str, method: str, status: int, error_type: str | None) -> _Series:
-        """Finding a series by its labels takes longer than counting, so what was found is kept."""
+        """Find the series of a request by their labels, and keep them: that takes longer than counting."""
         found = _Series(
             self._requests.labels(endpoint, method, str(status), self._version),
             self._latency.labels(endpoint, self._version),
@@ -177,7 +177,7 @@ class Metrics:
 
 
 def _forget_dead(folder: Path) -> None:
-    """Leave the gauges of processes out that have ended; what they counted stays."""
+    """Remove the gauges of processes that have ended; their counters stay."""
     numbers = {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}
     for number in numbers:
         if not Path("/proc", number).exists():

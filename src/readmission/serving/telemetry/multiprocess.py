@@ -11,13 +11,13 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def share_metrics(folder: Path) -> None:
-    """Have the processes that this one starts count in files of a folder; those of an earlier run go."""
+    """Have the processes that this one starts count in files of a folder; files of an earlier run are removed."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ[VARIABLE] = str(folder)
 
 
 def shared_folder() -> Path | None:
-    """The folder in which this process counts together with others; None: it counts alone."""
+    """The folder in which this process counts together with others; None where it counts alone."""
     folder = os.environ.get(VARIABLE)
     return None if folder is None else Path(folder)
