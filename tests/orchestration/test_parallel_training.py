@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import psutil
 import pytest
 
-from command_line import CommandLine, Outcome, eventually, is_alive
+from command_line import CommandLine, Outcome, eventually, is_alive, mlflow_may_warn
 from readmission.context import Context
 from readmission.dataset.source_file import Dataset
 from readmission.errors import ReadmissionError, ServiceDownError
@@ -53,7 +53,8 @@ def train(
     executor: FitExecutor, job: TrainingJob, configs: Sequence[TrainingConfig], notify: Notify = lambda *_: None
 ) -> dict[int, Models]:
     """Both halves of the training, as the step calls them."""
-    return fit_sets(executor, job, configs, prepare_sets(executor, job, configs, notify), notify)
+    with mlflow_may_warn():
+        return fit_sets(executor, job, configs, prepare_sets(executor, job, configs, notify), notify)
 
 
 @pytest.mark.parametrize("where", ["in the pool", "here"])

@@ -18,7 +18,9 @@ from readmission.orchestration.steps import (
     STEPS,
     TASKS,
     Step,
+    function_named,
     outdated_by,
+    passes_of_stage,
     step_named,
     steps_of_stage,
     steps_of_task,
@@ -80,12 +82,25 @@ def test_every_public_function_of_the_module_is_a_step_or_helps_one() -> None:
         for name, found in inspect.getmembers(stages, inspect.isfunction)
         if found.__module__ == "readmission.orchestration.stages" and not name.startswith("_")
     }
-    assert own - {step.name for step in STEPS} == {"data_tags"}
+    assert own - {step.name for step in STEPS} == {"data_tags", *(step.joint for step in STEPS if step.joint)}
+
+
+def test_a_function_in_one_pass_takes_and_returns_what_its_steps_do() -> None:
+    found = [steps for stage in STAGES for steps in passes_of_stage(stage) if len(steps) > 1]
+    assert [[step.name for step in steps] for steps in found] == [["store_batches", "store_holdout"]]
+    for steps in found:
+        (name,) = {step.joint for step in steps}
+        hints = get_type_hints(function_named(str(name)))
+        returned = hints.pop("return")
+        inputs = dict.fromkeys(name for step in steps for name in step.inputs)
+        assert list(hints.values()) == [Context, *map(input_type, inputs)]
+        assert get_args(returned) == tuple(step.result_type for step in steps)
 
 
 def test_stages_and_tasks_cover_all_steps_in_order() -> None:
     assert [step for stage in STAGES for step in steps_of_stage(stage)] == list(STEPS)
     assert [step for task in TASKS for step in steps_of_task(task)] == list(STEPS)
+    assert [step for stage in STAGES for steps in passes_of_stage(stage) for step in steps] == list(STEPS)
 
 
 def test_every_stage_is_a_command_and_the_other_way_round() -> None:

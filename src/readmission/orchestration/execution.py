@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from readmission.context import Context
 from readmission.dataset.sources import parse_source
 from readmission.errors import BadInputError
-from readmission.orchestration.steps import OPTIONS, Step, outdated_by, step_named
+from readmission.orchestration.steps import OPTIONS, Step, function_named, outdated_by, step_named
 from readmission.results import Options
 from readmission.warehouse.connection import connect
 from readmission.warehouse.metadata import executions
@@ -79,14 +79,33 @@ def run_step(
     Raises:
         BadInputError: a step whose result it takes has not run.
     """
-    with connect(context.services.platform_url) as connection:
-        inputs = [options if name == OPTIONS else _input(connection, context, name) for name in step.inputs]
-        own = step.keys if cumulative_idx is None else step.key(cumulative_idx)
-        outdated = "|".join([own, *(later.keys for later in outdated_by(step))])
-        executions.forget_results(connection, context.execution, outdated)
-    result = call(step.function, context, *inputs)
+    own = step.keys if cumulative_idx is None else step.key(cumulative_idx)
+    result = call(step.function, context, *_inputs(context, options, step.inputs, [own, *_outdated(step)]))
     _store(context, step, result)
     return result
+
+
+def run_in_one_pass(steps: Sequence[Step], context: Context, options: Options) -> tuple[Any, ...]:
+    """Run neighbouring steps by their ``joint`` function; otherwise as ``run_step`` does."""
+    (name,) = {step.joint for step in steps}
+    inputs = tuple(dict.fromkeys(name for step in steps for name in step.inputs))
+    outdated = [keys for step in steps for keys in (step.keys, *_outdated(step))]
+    results = function_named(str(name))(context, *_inputs(context, options, inputs, outdated))
+    for step, result in zip(steps, results, strict=True):
+        _store(context, step, result)
+    return tuple(results)
+
+
+def _outdated(step: Step) -> list[str]:
+    return [later.keys for later in outdated_by(step)]
+
+
+def _inputs(context: Context, options: Options, names: Sequence[str], outdated: Sequence[str]) -> list[Any]:
+    """Load inputs, and delete the results that are about to be outdated."""
+    with connect(context.services.platform_url) as connection:
+        inputs = [options if name == OPTIONS else _input(connection, context, name) for name in names]
+        executions.forget_results(connection, context.execution, "|".join(outdated))
+    return inputs
 
 
 def _store(context: Context, step: Step, result: Any) -> None:

@@ -15,10 +15,18 @@ from pydantic import BaseModel
 from readmission.context import Context, Progress, new_execution
 from readmission.dataset.source_file import Dataset
 from readmission.errors import ReadmissionError
-from readmission.orchestration.execution import begin, call_here, load, pipeline_lock, run_step, stored_options
+from readmission.orchestration.execution import (
+    begin,
+    call_here,
+    load,
+    pipeline_lock,
+    run_in_one_pass,
+    run_step,
+    stored_options,
+)
 from readmission.orchestration.executors import side_by_side
 from readmission.orchestration.process_pool import pool_errors, worker_pool
-from readmission.orchestration.steps import STAGES, Step, functions, steps_of_stage
+from readmission.orchestration.steps import STAGES, Step, functions, passes_of_stage
 from readmission.registry.probe import require_mlflow
 from readmission.results import Best, Options, Plan, Publication, Selection, StoreResult, Summary
 from readmission.services import Services
@@ -42,7 +50,7 @@ class Run:
         context: of the execution.
         options: the user's.
         pool: processes that train; they load their libraries while the first steps run.
-        seconds: that each step has taken.
+        seconds: that each step has taken; of steps in one pass the first has all.
     """
 
     context: Context
@@ -98,7 +106,7 @@ def run_stage(run: Run, stage: str) -> BaseModel:
     """Run the steps of one stage; the caller holds the lock."""
     run.context.report(Progress(f"{stage}: started"))
     started = time.perf_counter()
-    results = [_timed(run, step) for step in steps_of_stage(stage)]
+    results = [result for steps in passes_of_stage(stage) for result in _timed(run, steps)]
     run.context.report(Progress(f"{stage}: done in {time.perf_counter() - started:.1f} s"))
     return _result_of_stage([result for result in results if isinstance(result, BaseModel)])
 
@@ -112,11 +120,14 @@ def _result_of_stage(results: Sequence[BaseModel]) -> BaseModel:
     return StoreResult(rows=rows, views=tuple(view for result in stored for view in result.views))
 
 
-def _timed(run: Run, step: Step) -> Any:
+def _timed(run: Run, steps: Sequence[Step]) -> Sequence[Any]:
     started = time.perf_counter()
-    result = run_step(step, run.context, run.options, _call(run, step))
-    run.seconds[step.name] = time.perf_counter() - started
-    return result
+    if len(steps) > 1:
+        results = run_in_one_pass(steps, run.context, run.options)
+    else:
+        results = (run_step(steps[0], run.context, run.options, _call(run, steps[0])),)
+    run.seconds[steps[0].name] = time.perf_counter() - started
+    return results
 
 
 def _call(run: Run, step: Step) -> Callable[..., Any]:
@@ -186,4 +197,4 @@ def _summary(run: Run, seconds: float) -> Summary:
 
 
 def _stage_seconds(run: Run, stage: str) -> float:
-    return round(sum(run.seconds[step.name] for step in steps_of_stage(stage) if step.name != _REPORT), 3)
+    return round(sum(run.seconds[steps[0].name] for steps in passes_of_stage(stage) if steps[0].name != _REPORT), 3)

@@ -52,6 +52,7 @@ from readmission.warehouse.raw import (
     batch_tables,
     create_views,
     read_placement,
+    store_parts,
     write_assignment,
 )
 from readmission.warehouse.raw import (
@@ -154,6 +155,15 @@ def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
     path, placement = _to_store(context, dataset)
     rows = copy_holdout(context.services, context.execution, path, placement)
     return StoreResult(rows=dict(zip(HOLDOUT_TABLES, rows, strict=True)))
+
+
+def store_rows(context: Context, dataset: Dataset, split: SplitResult) -> tuple[StoreResult, StoreResult]:
+    """Load all rows: what ``store_batches`` and ``store_holdout`` do, in one pass over the file."""
+    path, placement = _to_store(context, dataset)
+    rows = store_parts(context.services, context.execution, path, placement)
+    stored = dict(zip((*batch_tables(split.batches), *HOLDOUT_TABLES), rows, strict=True))
+    holdout = {table: stored.pop(table) for table in HOLDOUT_TABLES}
+    return StoreResult(rows=stored), StoreResult(rows=holdout)
 
 
 def store_views(context: Context, split: SplitResult) -> StoreResult:

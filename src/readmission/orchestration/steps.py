@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import groupby
 from types import ModuleType
 from typing import Any, Literal
 
@@ -35,6 +36,8 @@ class Step:
         result: model of the result, as ``pkgutil.resolve_name`` reads it; None where nothing is stored.
         lock: whether its Airflow task holds the pipeline's lock (the command line holds it anyway).
         repeat: what its Airflow task does when it runs again.
+        joint: function of ``orchestration.stages`` that does the work of all neighbouring steps that name it, where
+            one runner runs them all. It takes their inputs, each once, and returns a tuple of their results.
         mapped: whether it runs once for each cumulative set. Its function also takes the sets' configurations and an
             executor, and returns a result for each set; the result of set k is stored as ``NAME_k``.
     """
@@ -47,13 +50,13 @@ class Step:
     result: str | None
     lock: bool = False
     repeat: Repeat = "anew"
+    joint: str | None = None
     mapped: bool = False
 
     @property
     def function(self) -> Callable[..., Any]:
         """The function that does its work."""
-        found: Callable[..., Any] = getattr(functions(), self.name)
-        return found
+        return function_named(self.name)
 
     @property
     def result_type(self) -> Any:
@@ -99,6 +102,7 @@ STEPS = (
         inputs=("download", "split"),
         result="readmission.results:StoreResult",
         repeat="until_in_use",
+        joint="store_rows",
     ),
     Step(
         name="store_holdout",
@@ -108,6 +112,7 @@ STEPS = (
         inputs=("download",),
         result="readmission.results:StoreResult",
         repeat="until_in_use",
+        joint="store_rows",
     ),
     Step(
         name="store_views",
@@ -200,6 +205,12 @@ def functions() -> ModuleType:
     return import_module("readmission.orchestration.stages")
 
 
+def function_named(name: str) -> Callable[..., Any]:
+    """Find a function of that module."""
+    found: Callable[..., Any] = getattr(functions(), name)
+    return found
+
+
 def step_named(name: str) -> Step:
     """Find a step by its name."""
     (found,) = (step for step in STEPS if step.name == name)
@@ -209,6 +220,11 @@ def step_named(name: str) -> Step:
 def steps_of_stage(stage: str) -> tuple[Step, ...]:
     """The steps of a stage of the command line, in their order."""
     return tuple(step for step in STEPS if step.stage == stage)
+
+
+def passes_of_stage(stage: str) -> tuple[tuple[Step, ...], ...]:
+    """The same, those together that one function can do in one pass."""
+    return tuple(tuple(steps) for _, steps in groupby(steps_of_stage(stage), lambda step: step.joint or step.name))
 
 
 def steps_of_task(task: str) -> tuple[Step, ...]:
