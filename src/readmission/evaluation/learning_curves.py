@@ -1,4 +1,4 @@
-"""Does more data help? What each further batch brings, with intervals; pure functions."""
+"""Learning curves: the gain of each further batch, with intervals. Pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from readmission.results import Interval
 from readmission.schema import LABELS
 
 STEP_ROWS = 15_000
-"""The batch of the request, in which the gain is expressed."""
+"""The default batch size, the unit in which the gain is expressed."""
 
 _DRAWS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How one type of model does on growing training sets, all measured on the same validation rows.
+    """F1 of one type of model on growing training sets, all measured on the same validation rows.
 
     Attributes:
         model_type: of the models.
         rows: training rows of each, ascending.
         f1_score: weighted F1 of each.
         per_step: gain of F1 per STEP_ROWS rows, the slope of a straight line through all of them.
-        last_step: gain from the last set but one to the last; None where there is one set only.
+        last_step: gain from the last set but one to the last; None if there is only one set.
     """
 
     model_type: str
@@ -40,13 +40,13 @@ class Curve:
 def learning_curve(
     model_type: str, rows: Sequence[int], answers: Sequence[Labels], truth: Labels, groups: Groups
 ) -> Curve:
-    """Measure one type.
+    """Compute the learning curve of one type.
 
     Args:
         model_type: of the models.
         rows: training rows of each model, ascending.
-        answers: of each model to the validation rows, shape (n,) each.
-        truth: position in LABELS, shape (n,).
+        answers: predictions of each model for the validation rows, shape (n,) each.
+        truth: index into LABELS, shape (n,).
         groups: patient of each row, shape (n,).
     """
     cells = [truth.astype(int) * len(LABELS) + answer for answer in answers]

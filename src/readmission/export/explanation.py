@@ -1,4 +1,4 @@
-"""``explain.json``: the fitted trees or coefficients as plain data, for exact contributions in service."""
+"""``explain.json``: the fitted trees or coefficients as plain data, from which the API computes SHAP values."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def explanation(estimator: Any, matrix: npt.NDArray[np.float32]) -> Json:
-    """Write an estimator down.
+    """Convert an estimator to plain data.
 
     Args:
         estimator: fitted.
@@ -61,7 +61,7 @@ def _sklearn_tree(tree: Any) -> Json:
 
 
 def _lightgbm_tree(root: Json, index: int) -> Json:
-    """Lay a nested tree out as arrays; tree i of LightGBM speaks for label i modulo the number of labels."""
+    """Convert a nested tree to arrays; tree i of LightGBM belongs to label i modulo the number of labels."""
     nodes: list[Json] = []
     _append_node(root, nodes)
     label = index % len(LABELS)

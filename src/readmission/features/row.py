@@ -139,7 +139,7 @@ class RowEncoder:
 
     def _plan_sum(self, derived: Derived, rules: Mapping[str, Rule], index: int) -> None:
         amount = index
-        if derived.per is not None:  # numerator and denominator are summed first, beside the features
+        if derived.per is not None:  # numerator and denominator are summed in extra columns first
             amount, per = self._width, self._width + 1
             self._width += 2
             self._ratios.append((index, amount, per))

@@ -1,4 +1,4 @@
-"""Gather what a model card tells, write it, store it with the version, and fetch it again."""
+"""Collect the content of a model card, write it, store it with the version, and read it."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -46,8 +46,8 @@ def log_card(
         client: of the tracking server.
         context: of the execution.
         plan: names the execution's run.
-        dataset: what was trained on.
-        selection, publication: what was found and decided.
+        dataset: the training data.
+        selection, publication: results of the run.
     """
     services = context.services
     with connect(services.clean_url) as clean:
@@ -93,7 +93,7 @@ def _answers(client: MlflowClient, services: Services, model: TrainedModel, scra
 
 
 def _importances(model: FittedModel, arrays: Arrays) -> tuple[Importance, ...]:
-    """By way of ONNX, which answers a part ten times as fast as scikit-learn's forests."""
+    """Predict with ONNX Runtime, which is ten times as fast as scikit-learn's forests."""
     exported = export_onnx(model.estimator, len(model.encoder.features))
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
 
@@ -146,7 +146,7 @@ def fetch_card(settings: Settings, services: Services, version: str | None, name
     """Read the card of a version.
 
     Args:
-        settings: name the model.
+        settings: hold the model's name.
         services: where the registry is.
         version: of the model; None: the one in production.
         name: ``card.md`` or ``card.html``.

@@ -118,19 +118,14 @@ HOLDOUT_TABLES = ("validation_raw", "test_raw")
 
 def store_holdout(services: Services, execution: str, path: Path, placement: Placement) -> list[int]:
     """Load the validation and test rows; see ``store_batches``."""
-    return _store(services, execution, path, _holdout_targets(placement, 0), HOLDOUT_TABLES)
+    table_of_split = {Split.TRAIN: -1, Split.VALIDATION: 0, Split.TEST: 1}
+    targets = np.array([table_of_split[split] for split in SPLITS])[placement.split]
+    return _store(services, execution, path, targets, HOLDOUT_TABLES)
 
 
 def batch_tables(batches: int) -> list[str]:
     """Name the batch tables."""
     return [f"batch_{number}" for number in range(batches)]
-
-
-def _holdout_targets(placement: Placement, first: int) -> npt.NDArray[np.int64]:
-    """Number of each row's table: ``first`` for validation, the next for test, -1 for training rows."""
-    target_of_split = {Split.TRAIN: -1, Split.VALIDATION: first, Split.TEST: first + 1}
-    targets: npt.NDArray[np.int64] = np.array([target_of_split[split] for split in SPLITS])[placement.split]
-    return targets
 
 
 def create_views(connection: Connection[TupleRow], execution: str, batches: int) -> list[str]:

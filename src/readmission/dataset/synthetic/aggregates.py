@@ -1,6 +1,6 @@
 """Count the published file into the tables that synthetic records are drawn from.
 
-``python -m readmission.dataset.synthetic.aggregates CSV`` writes ``synthetic_tables.json.gz`` beside this module. The
+``python -m readmission.dataset.synthetic.aggregates CSV`` writes ``synthetic_tables.json.gz`` in this folder. The
 tables hold counts of at least ``MIN_CELL`` encounters or patients and nothing else: rarer values are merged into
 ranges, rarer combinations into one remainder, and what is still rarer is left out. Identifiers only serve to order and
 group rows.
