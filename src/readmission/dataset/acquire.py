@@ -124,20 +124,20 @@ def _state(source: Source, store: ObjectStore) -> str:
 
 
 def _require_file(source: Source) -> Path:
-    path = Path(source.place)
+    path = Path(source.location)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:  # no permission for a parent folder, or too long a name
-        raise BadInputError(f"{source.place}: cannot be read ({error.strerror})") from None
+        raise BadInputError(f"{source.location}: cannot be read ({error.strerror})") from None
     if is_folder:
-        raise BadInputError(f"{source.place}: this is a folder; give a CSV or zip file")
+        raise BadInputError(f"{source.location}: this is a folder; give a CSV or zip file")
     if not is_file:
-        raise BadInputError(f"{source.place}: no such file; check the path or READMISSION_DATA")
+        raise BadInputError(f"{source.location}: no such file; check the path or READMISSION_DATA")
     return path
 
 
 def _bucket_and_key(source: Source) -> tuple[str, str]:
-    bucket, _, key = source.place.partition("/")
+    bucket, _, key = source.location.partition("/")
     return bucket, key
 
 
@@ -178,7 +178,7 @@ def _stage(source: Source, store: ObjectStore, folder: Path, report: Report) -> 
     raw = folder / "raw"
     match source.scheme:
         case Scheme.SYNTHETIC:
-            rows = int(source.place)
+            rows = int(source.location)
             write_synthetic(raw, rows, report=lambda done: report("generate", done, rows))
         case Scheme.FILE:
             _copy(source, raw)
@@ -195,16 +195,16 @@ def _stage(source: Source, store: ObjectStore, folder: Path, report: Report) -> 
 
 def _copy(source: Source, path: Path) -> None:
     try:
-        shutil.copyfile(source.place, path)
+        shutil.copyfile(source.location, path)
     except OSError as error:
         if error.errno in _DISK_FULL:  # writing failed, not reading the source
             raise
-        raise BadInputError(f"{source.place}: cannot be read ({error.strerror})") from None
+        raise BadInputError(f"{source.location}: cannot be read ({error.strerror})") from None
 
 
 def _download(source: Source, path: Path, report: Report) -> None:
     try:
-        download(source.place, path, source.label, report)
+        download(source.location, path, source.label, report)
     except (BadInputError, ServiceDownError) as error:
         if _is_default(source):
             # The user did not give this address and cannot correct it, whether the archive is down or has moved.

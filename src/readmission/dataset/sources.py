@@ -37,13 +37,13 @@ class Source:
         scheme: how the file is obtained.
         label: shown in messages and stored with models; no login, no query.
         key: of the source in the index; two sources that may hold different files have different keys; no secret.
-        place: path, URL with all its secrets, ``bucket/key`` or number of rows.
+        location: path, URL with all its secrets, ``bucket/key`` or number of rows.
     """
 
     scheme: Scheme
     label: str
     key: str
-    place: str
+    location: str
 
     @property
     def name(self) -> str:
@@ -115,12 +115,12 @@ def _gdrive(text: str) -> Source:
 
 
 def _s3(text: str) -> Source:
-    place = text.split("://", 1)[1]
-    bucket, _, key = place.partition("/")
+    location = text.split("://", 1)[1]
+    bucket, _, key = location.partition("/")
     if not bucket or not key:
         raise BadInputError("Data source s3://bucket/key needs both a bucket and a key")
-    label = f"s3://{place}"
-    return Source(Scheme.S3, label, label, place)
+    label = f"s3://{location}"
+    return Source(Scheme.S3, label, label, location)
 
 
 _PARSERS: dict[str, Callable[[str], Source]] = {"http": _web, "https": _web, "gdrive": _gdrive, "s3": _s3}

@@ -111,8 +111,8 @@ def _header_fault(header: tuple[str, ...], missing: list[str]) -> str:
     twice = [column for column in COLUMN_NAMES if header.count(column) > 1]
     if twice:
         return f"{_columns(twice)} given twice"
-    place = next(place for place, pair in enumerate(zip(header, COLUMN_NAMES, strict=True)) if pair[0] != pair[1])
-    return f"wrong order: column {place + 1} is {header[place]}, expected {COLUMN_NAMES[place]}"
+    index = next(index for index, pair in enumerate(zip(header, COLUMN_NAMES, strict=True)) if pair[0] != pair[1])
+    return f"wrong order: column {index + 1} is {header[index]}, expected {COLUMN_NAMES[index]}"
 
 
 def _columns(names: list[str]) -> str:

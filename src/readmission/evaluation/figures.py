@@ -19,13 +19,13 @@ _WIDE = (9.0, 5.0)
 def learning_figure(curves: Sequence[Curve]) -> Figure:
     """Weighted F1 against the number of training rows, with intervals."""
     figure, axes = _figure("training rows", "weighted F1 on validation", "Does more data help?")
-    for place, curve in enumerate(curves):
+    for index, curve in enumerate(curves):
         values = [point.value for point in curve.f1_score]
         low = [point.value - point.low for point in curve.f1_score]
         high = [point.high - point.value for point in curve.f1_score]
-        shifted = np.array(curve.rows) + (place - len(curves) / 2) * 400  # so that the error bars do not overlap
+        shifted = np.array(curve.rows) + (index - len(curves) / 2) * 400  # so that the error bars do not overlap
         label = curve.model_type.replace("_", " ")
-        axes.errorbar(shifted, values, yerr=[low, high], fmt="-o", capsize=3, color=f"C{place}", label=label)
+        axes.errorbar(shifted, values, yerr=[low, high], fmt="-o", capsize=3, color=f"C{index}", label=label)
     axes.legend(frameon=False)
     return figure
 
@@ -33,8 +33,8 @@ def learning_figure(curves: Sequence[Curve]) -> Figure:
 def roc_figure(truth: Labels, probabilities: Probabilities) -> Figure:
     """ROC curve of each class against the rest."""
     figure, axes = _figure("false positive rate", "true positive rate", "ROC curves, each class against the rest")
-    for place, label in enumerate(LABELS):
-        false, true, _ = roc_curve(truth == place, probabilities[:, place])
+    for index, label in enumerate(LABELS):
+        false, true, _ = roc_curve(truth == index, probabilities[:, index])
         axes.plot(false, true, label=label)
     axes.plot([0, 1], [0, 1], ":", color="grey")
     axes.legend(frameon=False)
@@ -44,10 +44,10 @@ def roc_figure(truth: Labels, probabilities: Probabilities) -> Figure:
 def precision_figure(truth: Labels, probabilities: Probabilities) -> Figure:
     """Precision-recall curve of each class against the rest."""
     figure, axes = _figure("recall", "precision", "Precision and recall, each class against the rest")
-    for place, label in enumerate(LABELS):
-        precision, recall, _ = precision_recall_curve(truth == place, probabilities[:, place])
+    for index, label in enumerate(LABELS):
+        precision, recall, _ = precision_recall_curve(truth == index, probabilities[:, index])
         (line,) = axes.plot(recall, precision, label=label)
-        axes.axhline(float((truth == place).mean()), linestyle=":", color=line.get_color(), linewidth=1)
+        axes.axhline(float((truth == index).mean()), linestyle=":", color=line.get_color(), linewidth=1)
     axes.legend(frameon=False)
     return figure
 

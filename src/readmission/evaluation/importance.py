@@ -58,7 +58,7 @@ def permutation_importance(
     generator = np.random.default_rng(0)
     found = []
     for name in dict.fromkeys(encoder.sources):
-        columns = [place for place, source in enumerate(encoder.sources) if source == name]
+        columns = [index for index, source in enumerate(encoder.sources) if source == name]
         rises = []
         for _ in range(REPEATS):
             shuffled = matrix.copy()

@@ -38,18 +38,18 @@ class Curve:
 
 
 def learning_curve(
-    model_type: str, rows: Sequence[int], answers: Sequence[Labels], truth: Labels, groups: Groups
+    model_type: str, rows: Sequence[int], predictions: Sequence[Labels], truth: Labels, groups: Groups
 ) -> Curve:
     """Compute the learning curve of one type.
 
     Args:
         model_type: of the models.
         rows: training rows of each model, ascending.
-        answers: predictions of each model for the validation rows, shape (n,) each.
+        predictions: of each model for the validation rows, shape (n,) each.
         truth: index into LABELS, shape (n,).
         groups: patient of each row, shape (n,).
     """
-    cells = [truth.astype(int) * len(LABELS) + answer for answer in answers]
+    cells = [truth.astype(int) * len(LABELS) + predicted for predicted in predictions]
     value = _scores(cells, np.ones(len(truth)))
     drawn = np.array([_scores(cells, weights) for weights in draw_weights(groups, _DRAWS)])
     several = len(rows) > 1
@@ -57,7 +57,7 @@ def learning_curve(
     return Curve(
         model_type=model_type,
         rows=tuple(rows),
-        f1_score=tuple(interval(value[place], drawn[:, place]) for place in range(len(rows))),
+        f1_score=tuple(interval(value[index], drawn[:, index]) for index in range(len(rows))),
         per_step=interval(slopes[0], slopes[1:]) if several else None,
         last_step=interval(value[-1] - value[-2], drawn[:, -1] - drawn[:, -2]) if several else None,
     )

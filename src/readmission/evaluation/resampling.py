@@ -68,7 +68,7 @@ def score_intervals(
     scores = WeightedScores(truth, probabilities, predicted)
     values = scores.figures(np.ones(len(truth)))
     drawn = np.array([scores.figures(weights) for weights in draw_weights(groups, draws)])
-    return {name: interval(values[place], drawn[:, place]) for place, name in enumerate(FIGURES)}
+    return {name: interval(values[index], drawn[:, index]) for index, name in enumerate(FIGURES)}
 
 
 def interval(value: float, values: list[float] | npt.NDArray[np.float64]) -> Interval:

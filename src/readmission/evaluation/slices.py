@@ -63,7 +63,7 @@ def measure_slices(
         rows = _Rows(truth, probabilities[:, LT30], predicted, level_of_row, len(levels))
         draws = np.array([rows.figures(weights) for weights in draw_weights(groups, _DRAWS)])
         found += [
-            _slice(attribute, str(level), frame.loc[level], draws[:, :, place]) for place, level in enumerate(levels)
+            _slice(attribute, str(level), frame.loc[level], draws[:, :, index]) for index, level in enumerate(levels)
         ]
     return tuple(found)
 

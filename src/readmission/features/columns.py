@@ -66,14 +66,14 @@ class _Sources:
         """A text column with each value replaced by its weight; 0 for values without one."""
         if name not in self._words:
             column = self._cleaned[name]
-            places = {level: place for place, level in enumerate(column.dictionary.to_pylist()) if level is not None}
-            self._words[name] = places, np.asarray(column.indices.fill_null(len(column.dictionary)), np.intp)
-        places, positions = self._words[name]
+            index_of = {level: index for index, level in enumerate(column.dictionary.to_pylist()) if level is not None}
+            self._words[name] = index_of, np.asarray(column.indices.fill_null(len(column.dictionary)), np.intp)
+        index_of, positions = self._words[name]
         # A column has more words than any condition has codes.
-        by_place = np.zeros(len(self._cleaned[name].dictionary) + 1, np.int32)
-        for level in weights.keys() & places.keys():
-            by_place[places[level]] = weights[level]
-        return by_place[positions]
+        by_index = np.zeros(len(self._cleaned[name].dictionary) + 1, np.int32)
+        for level in weights.keys() & index_of.keys():
+            by_index[index_of[level]] = weights[level]
+        return by_index[positions]
 
 
 def _derive(derived: Derived, sources: _Sources) -> pa.Array:

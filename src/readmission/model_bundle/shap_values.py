@@ -92,7 +92,7 @@ def _log_odds(probability: float) -> float:
 
 def _from_margins(base: Vector, end: Vector, values: Vector, label: int) -> Contributions:
     """Log-odds of a softmax: the label's margin against the log-sum-exp of the two others."""
-    first, second = (place for place in range(len(LABELS)) if place != label)
+    first, second = (other for other in range(len(LABELS)) if other != label)
     share = _mean_logistic(base[first] - base[second], end[first] - end[second])
     against = share * values[:, first] + (1 - share) * values[:, second]
     start = base[label] - np.logaddexp(base[first], base[second])
@@ -156,11 +156,11 @@ class _Trees:
         self._low = np.full((len(leaves), depth), -np.inf)
         self._high = np.full((len(leaves), depth), np.inf)
         self._share = np.ones((len(leaves), depth))
-        for place, leaf in enumerate(leaves):
+        for number, leaf in enumerate(leaves):
             for column, (feature, (low, high, share)) in enumerate(leaf.features.items()):
-                self._feature[place, column] = feature
-                self._low[place, column], self._high[place, column] = low, high
-                self._share[place, column] = share
+                self._feature[number, column] = feature
+                self._low[number, column], self._high[number, column] = low, high
+                self._share[number, column] = share
         nodes, weights = np.polynomial.legendre.leggauss(depth // 2 + 1)
         self._points = (nodes + 1) / 2
         self._point_weights = weights / 2
@@ -206,7 +206,7 @@ def _leaves(tree: dict[str, Any]) -> list[_Leaf]:
         low, high, share = path.get(feature, (-np.inf, np.inf, 1.0))
         threshold = tree["threshold"][node]
         for child, bounds in (("left", (low, min(high, threshold))), ("right", (max(low, threshold), high))):
-            place = tree[child][node]
-            part = share * tree["cover"][place] / tree["cover"][node]
-            waiting.append((place, {**path, feature: (*bounds, part)}))
+            below = tree[child][node]
+            covered = share * tree["cover"][below] / tree["cover"][node]
+            waiting.append((below, {**path, feature: (*bounds, covered)}))
     return found

@@ -80,16 +80,16 @@ def _curves(
     for model_type in sorted({model.model_type for model in selection.ranking}):
         models = [model for model in selection.ranking if model.model_type == model_type]
         models.sort(key=lambda model: model.rows)
-        answers = [_answers(client, services, model, scratch) for model in models]
-        yield learning_curve(model_type, [model.rows for model in models], answers, arrays.labels, arrays.groups)
+        predictions = [_predictions(client, services, model, scratch) for model in models]
+        yield learning_curve(model_type, [model.rows for model in models], predictions, arrays.labels, arrays.groups)
 
 
-def _answers(client: MlflowClient, services: Services, model: TrainedModel, scratch: Path) -> Labels:
+def _predictions(client: MlflowClient, services: Services, model: TrainedModel, scratch: Path) -> Labels:
     location = f"{client.get_logged_model(model.model_id).artifact_location}/{ANSWERS_NAME}"
     folder = scratch / model.model_id
     path = mlflow.artifacts.download_artifacts(location, dst_path=str(folder), tracking_uri=services.mlflow_url)
-    answers: Labels = np.load(path, allow_pickle=False)
-    return answers
+    predictions: Labels = np.load(path, allow_pickle=False)
+    return predictions
 
 
 def _importances(model: FittedModel, arrays: Arrays) -> tuple[Importance, ...]:
@@ -98,8 +98,8 @@ def _importances(model: FittedModel, arrays: Arrays) -> tuple[Importance, ...]:
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
 
     def predict(matrix: np.ndarray) -> Probabilities:
-        (answers,) = session.run([bundle.ONNX_PROBABILITIES], {bundle.ONNX_INPUT: np.ascontiguousarray(matrix)})
-        whole = answers.astype(np.float64)
+        (probabilities,) = session.run([bundle.ONNX_PROBABILITIES], {bundle.ONNX_INPUT: np.ascontiguousarray(matrix)})
+        whole = probabilities.astype(np.float64)
         normal: Probabilities = whole / whole.sum(axis=1, keepdims=True)
         return normal
 

@@ -39,7 +39,7 @@ class Champion:
     metadata: bundle.Metadata
     onnx_model: bytes
 
-    def answer(self, clean: pa.Table) -> Labels:
+    def predict(self, clean: pa.Table) -> Labels:
         """Predict clean rows.
 
         Returns:

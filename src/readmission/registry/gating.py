@@ -121,7 +121,7 @@ def _compare(context: Context, champion: Champion, challenger: Challenger) -> In
     common = np.flatnonzero(unseen_rows(context.services, champion, challenger.assignment))
     if len(common) < MIN_COMMON_ROWS:
         return None
-    answers = decide(challenger.probabilities, challenger.model.decision)
-    before = champion.answer(challenger.rows)
+    predictions = decide(challenger.probabilities, challenger.model.decision)
+    before = champion.predict(challenger.rows)
     arrays = challenger.arrays
-    return f1_difference(arrays.labels[common], before[common], answers[common], arrays.groups[common])
+    return f1_difference(arrays.labels[common], before[common], predictions[common], arrays.groups[common])

@@ -35,11 +35,11 @@ def bar_chart(models: Sequence[TrainedModel], metric: str, title: str, winner: s
     sets = sorted({model.cumulative_idx for model in models})
     width = 0.8 / len(sets)
     for model in models:
-        place = types.index(model.model_type) + (sets.index(model.cumulative_idx) - (len(sets) - 1) / 2) * width
+        position = types.index(model.model_type) + (sets.index(model.cumulative_idx) - (len(sets) - 1) / 2) * width
         shade = 0.35 + 0.6 * sets.index(model.cumulative_idx) / max(1, len(sets) - 1)
         edge = "crimson" if model.run_id == winner else "white"
         bars = axes.bar(
-            place, model.metrics[metric], width, color=(0.12, 0.38, 0.62, shade), edgecolor=edge, linewidth=1.5
+            position, model.metrics[metric], width, color=(0.12, 0.38, 0.62, shade), edgecolor=edge, linewidth=1.5
         )
         axes.bar_label(bars, fmt="%.3f", rotation=90, fontsize=7, padding=2)
     values = [model.metrics[metric] for model in models]

@@ -200,7 +200,7 @@ def _log_model(client: MlflowClient, experiment_id: str, run_id: str, name: str,
         folder = Path(scratch) / MODEL_NAME
         identity = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
         save_model(fit.model, folder, identity)
-        np.save(folder / ANSWERS_NAME, fit.answers)
+        np.save(folder / ANSWERS_NAME, fit.predictions)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return str(logged.model_id)

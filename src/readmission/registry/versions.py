@@ -48,10 +48,10 @@ def create_version(
     return str(version.version)
 
 
-def add_files(client: MlflowClient, name: str, version: str, folder: Path, place: str) -> None:
+def add_files(client: MlflowClient, name: str, version: str, folder: Path, subfolder: str) -> None:
     """Store more files with a version, below its bundle."""
     run_id = client.get_model_version(name, version).run_id
-    client.log_artifacts(str(run_id), str(folder), f"{BUNDLE_PATH}/{place}")
+    client.log_artifacts(str(run_id), str(folder), f"{BUNDLE_PATH}/{subfolder}")
 
 
 def promote(client: MlflowClient, name: str, version: str) -> None:

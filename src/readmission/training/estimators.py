@@ -52,8 +52,8 @@ def _logistic_regression(encoder: Encoder, _: int) -> Pipeline:
     Newton's method takes four steps, while L-BFGS takes 280 and stops before the optimum. On a dense float32 matrix a
     step is twice as fast; with a tolerance of 0.001 the probabilities still agree to six decimals.
     """
-    levels = {place: feature for place, feature in enumerate(encoder.features) if isinstance(feature, CategoryFeature)}
-    numbers = [place for place in range(len(encoder.features)) if place not in levels]
+    levels = {index: feature for index, feature in enumerate(encoder.features) if isinstance(feature, CategoryFeature)}
+    numbers = [index for index in range(len(encoder.features)) if index not in levels]
     # Every code that the encoder can produce, also those that do not occur in these training rows.
     codes = [np.arange(len(feature.levels) + 1, dtype=np.float32) for feature in levels.values()]
     one_hot = OneHotEncoder(categories=codes, drop="first", dtype=np.float32, sparse_output=False)

@@ -35,12 +35,12 @@ class Fit:
         model: raw records in, predictions out.
         metrics: of ``metrics.score`` with the prefixes ``train_``, ``oof_`` (out of fold) and ``val_``, and
             ``fit_seconds`` (of the model itself) and ``decision_seconds`` (of the fits out of fold).
-        answers: predictions for the validation rows, index into LABELS, shape (n,).
+        predictions: for the validation rows, index into LABELS, shape (n,).
     """
 
     model: FittedModel
     metrics: dict[str, float]
-    answers: Labels
+    predictions: Labels
 
 
 def fit(
@@ -122,15 +122,15 @@ def predict_out_of_fold(train: Arrays, make: Callable[[], Any], enough: int = EN
         truth, shape (m,), and probabilities, shape (m, 3), fold after fold; m = n if ``enough`` is not reached.
     """
     folds = draw_folds(train.groups)
-    truth, answers = [], []
+    truth, predictions = [], []
     for fold in range(FOLDS):
         held_out = folds == fold
         estimator = fit_rows(make(), train, ~held_out)
         truth.append(train.labels[held_out])
-        answers.append(predict_probabilities(estimator, train.matrix[held_out]))
+        predictions.append(predict_probabilities(estimator, train.matrix[held_out]))
         if sum(map(len, truth)) >= enough:
             break
-    return np.concatenate(truth), np.concatenate(answers)
+    return np.concatenate(truth), np.concatenate(predictions)
 
 
 def measure(estimator: Any, arrays: Arrays, decision: Decision, prefix: str) -> dict[str, float]:

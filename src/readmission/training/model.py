@@ -52,9 +52,9 @@ class FittedModel(BaseEstimator):  # type: ignore[misc]
     def predict(self, records: pd.DataFrame) -> pd.DataFrame:
         """Predict raw records: columns ``readmission_prediction`` and one of probabilities per label."""
         probabilities = self.predict_proba(records)
-        answers = pd.DataFrame(probabilities, columns=list(LABELS))
-        answers.insert(0, "readmission_prediction", np.array(LABELS)[decide(probabilities, self.decision)])
-        return answers
+        predictions = pd.DataFrame(probabilities, columns=list(LABELS))
+        predictions.insert(0, "readmission_prediction", np.array(LABELS)[decide(probabilities, self.decision)])
+        return predictions
 
 
 # Cached: a server of the stored model predicts one row at a time, and parsing the encoder takes longer than that.

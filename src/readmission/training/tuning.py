@@ -36,8 +36,8 @@ def search(arrays: Arrays, encoder: Encoder, digest: str, minutes: float, thread
 
     def judge(trial: optuna.Trial) -> float:
         params = _suggest(trial)
-        truth, answers = predict_out_of_fold(arrays, lambda: make_tuned(encoder, threads, params))
-        return float(log_loss(truth, answers, labels=list(range(len(LABELS)))))
+        truth, probabilities = predict_out_of_fold(arrays, lambda: make_tuned(encoder, threads, params))
+        return float(log_loss(truth, probabilities, labels=list(range(len(LABELS)))))
 
     for number in count(1):  # the default parameters are always tried, as the first trial
         study.optimize(judge, n_trials=1)

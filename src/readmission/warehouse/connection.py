@@ -30,7 +30,7 @@ def connect(
         BadInputError: the URL cannot be read, or the block needs a table that an earlier stage has not created.
         ServiceDownError: the server does not answer, refuses the login, or stops within the block.
     """
-    where = place(url)
+    where = address(url)
     try:
         with psycopg.connect(
             url.get_secret_value(),
@@ -48,7 +48,7 @@ def connect(
         raise ServiceDownError(f"PostgreSQL at {where}: {_first_line(error)}; see `readmission doctor`") from error
 
 
-def place(url: SecretStr) -> str:
+def address(url: SecretStr) -> str:
     """Host, port and database of a URL, without user and password.
 
     Raises:

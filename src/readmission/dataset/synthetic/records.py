@@ -107,9 +107,9 @@ def _draw_stays(network: Network, random: np.random.Generator, rows: int) -> _St
     known = {name: whose[name][patient] for name in PATIENT_PARENTS} | {schema.LABEL_COLUMN: label}
     known["age"] = _grow_older(network, random, known["age"], first, sizes)
     # a random position in the file for every encounter, ascending within a patient
-    place = np.sort(patient * rows + random.permutation(rows)) % rows
+    position = np.sort(patient * rows + random.permutation(rows)) % rows
     order = np.empty(rows, dtype=np.int64)
-    order[place] = np.arange(rows)
+    order[position] = np.arange(rows)
     known = {name: code[order] for name, code in known.items()}
     number = random.permutation(len(sizes))  # so that the number does not reveal the length of the patient's history
     return _Stays(number[patient[order]], len(sizes), known, later[order])
@@ -143,9 +143,9 @@ def _lines(
     known = dict(stays.known)
     for name in PARENTS:
         known[name] = network.variables[name].draw(random, known)
-    places = {name: words.draw(random, known[name]) for name, words in network.words.items()}
-    _mend(network, stays, places)
-    columns = {name: words.texts.take(pa.array(places[name])) for name, words in network.words.items()}
+    indices = {name: words.draw(random, known[name]) for name, words in network.words.items()}
+    _correct_impossible(network, stays, indices)
+    columns = {name: words.texts.take(pa.array(indices[name])) for name, words in network.words.items()}
     rows = len(stays.patient)
     columns[schema.ENCOUNTER_ID] = pa.array(np.arange(first_encounter, first_encounter + rows)).cast(pa.string())
     columns[schema.PATIENT_NBR] = pa.array(first_patient + stays.patient).cast(pa.string())
@@ -157,14 +157,14 @@ def _lines(
     return memoryview(text)[: int(np.frombuffer(offsets, dtype=np.int32)[rows])]
 
 
-def _mend(network: Network, stays: _Stays, places: dict[str, Codes]) -> None:
+def _correct_impossible(network: Network, stays: _Stays, indices: dict[str, Codes]) -> None:
     """Correct combinations of values that are impossible: the network only knows probabilities of a few columns."""
 
     def holds(name: str, texts: Container[str]) -> NDArray[np.bool_]:
-        return np.array([text in texts for text in network.words[name].texts.to_pylist()]).take(places[name])
+        return np.array([text in texts for text in network.words[name].texts.to_pylist()]).take(indices[name])
 
     def write(name: str, rows: NDArray[np.bool_], text: str) -> None:
-        places[name][rows] = network.words[name].texts.index(text).as_py()
+        indices[name][rows] = network.words[name].texts.index(text).as_py()
 
     write("discharge_disposition_id", holds("discharge_disposition_id", _DIED) & (stays.later == 1), _HOME)
     male = holds("gender", ("Male",))
