@@ -1,8 +1,8 @@
-"""The master DAG on this machine beside the command line: ``make bench-airflow``. Prints one JSON object as last line.
+"""Compare the master DAG with the command line: ``make bench-airflow``. Prints one JSON object as its last line.
 
-Both train 20 models (5 sets) of the real file on a stack of their own, in a temporary folder on free ports, the command
-line before and after the DAG, since a machine's speed wanders. The DAG's time is that of its run, from its start to the
-end of its last task; the command line's is that of the whole command.
+Both train 20 models (5 sets) of the real file on their own stack, in a temporary folder on free ports. The command line
+runs before and after the DAG, since a machine's speed varies. The time of the DAG is from the start of its run to the
+end of its last task; the time of the command line is that of the whole command.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _LOAD_SECONDS = 120.0
 
 
 def command_seconds(settings: Settings, data: str) -> float:
-    """Seconds of the command line, as a user would run it."""
+    """Seconds of the command line, run as a user would."""
     command = [sys.executable, "-m", "readmission", "pipeline", "run", "--data", data, "--batches", str(BATCHES)]
     started = time.perf_counter()
     done = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True)
@@ -41,7 +41,7 @@ def command_seconds(settings: Settings, data: str) -> float:
 
 
 def dag_seconds(settings: Settings, data: str) -> tuple[float, dict[str, float]]:
-    """Seconds of one run of the master DAG, and of its tasks; those of a mapped one together."""
+    """Seconds of one run of the master DAG, and of each task; mapped tasks are summed."""
     with LocalAirflow(settings, say) as airflow:
         url = airflow.addresses()["Airflow"]
         rest = AirflowRest(url, log_in(url, USER, ensure_secrets(settings)["login"]))
@@ -67,7 +67,7 @@ def _seconds(run: dict) -> float:
 
 
 def measure(data: str) -> dict:
-    """Measure both on a stack of its own."""
+    """Measure both on their own stack."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         names = (*PORTS, "airflow_port")
         settings = load_settings(home=Path(folder) / "home", **dict(zip(names, free_ports(len(names)), strict=True)))

@@ -1,4 +1,4 @@
-"""What a user does in Airflow's pages, through its REST API: log in, enable a DAG, start it, watch it."""
+"""Client of Airflow's REST API: log in, enable a DAG, start it, wait for its end."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -11,14 +11,14 @@ ENDED = ("success", "failed")
 
 
 def log_in(url: str, user: str, password: str) -> str:
-    """Fetch a token.
+    """Get a token.
 
     Args:
         url: of the API server.
         user, password: what ``make airflow`` prints.
 
     Raises:
-        httpx.HTTPStatusError: it is refused.
+        httpx.HTTPStatusError: the login is refused.
     """
     login = {"username": user, "password": password}
     answer = httpx.post(f"{url}/auth/token", json=login, timeout=TIMEOUT, trust_env=False)
@@ -26,7 +26,7 @@ def log_in(url: str, user: str, password: str) -> str:
 
 
 class AirflowRest:
-    """One login; a connection for each call, for minutes may pass between them.
+    """A session with one token; a new connection for each call, since minutes may pass between calls.
 
     Args:
         url: of the API server.
@@ -42,20 +42,20 @@ class AirflowRest:
         return {dag["dag_id"] for dag in self._call("GET", "/api/v2/dags?limit=100")["dags"]}
 
     def import_errors(self) -> list[str]:
-        """Files that could not be read, and why."""
+        """DAG files that could not be imported, with the errors."""
         return [found["stack_trace"] for found in self._call("GET", "/api/v2/importErrors")["import_errors"]]
 
     def enable(self, dag: str) -> None:
-        """Let it run."""
+        """Enable a DAG."""
         self._call("PATCH", f"/api/v2/dags/{dag}", {"is_paused": False})
 
     def trigger(self, dag: str, params: Mapping[str, Any]) -> str:
-        """Start a run; answer its name."""
+        """Start a run; return its id."""
         body = {"logical_date": None, "conf": dict(params)}
         return str(self._call("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
 
     def run(self, dag: str, run: str) -> dict[str, Any]:
-        """How a run is."""
+        """State of a run."""
         return self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
@@ -64,18 +64,18 @@ class AirflowRest:
         return found
 
     def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
-        """All tasks of a run, mapped ones each."""
+        """All task instances of a run."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances?limit=100"
         found: list[dict[str, Any]] = self._call("GET", path)["task_instances"]
         return found
 
     def answer(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
-        """What a task returned."""
+        """Return value of a task."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
         return self._call("GET", f"{path}?map_index={map_index}")["value"]
 
     def log(self, dag: str, run: str, task: str, number: int, map_index: int = -1) -> str:
-        """What a task printed in one of its tries."""
+        """Log of one try of a task."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{number}?map_index={map_index}"
         return str(self._call("GET", path)["content"])
 
@@ -90,7 +90,7 @@ class AirflowRest:
         """Wait for the end of a run; ``look`` is called every second.
 
         Raises:
-            TimeoutError: it takes longer.
+            TimeoutError: the run takes longer.
         """
         deadline = time.monotonic() + patience
         while (found := self.run(dag, run))["state"] not in ENDED:

@@ -1,8 +1,8 @@
-"""The baseline of the pipeline's overhead: the same fits, predictions and metrics on arrays in memory, nothing else.
+"""Baseline of the pipeline's overhead: only the same fits, predictions and metrics, on arrays in memory.
 
-No database, no MLflow, no files: the arrays are made once, processes are forked so that they share them, the longest
-fits go first. With ``--boosting sklearn`` the boosted trees are scikit-learn's, everything else stays; they see each
-training row once only, which is half the work of ours.
+Without database, MLflow and files: the arrays are made once, forked processes share them, and the longest fits start
+first. With ``--boosting sklearn`` the boosted trees are scikit-learn's, which fit each training row once, half the work
+of the default ones.
 
     python -m benchmarks.bare_grid CSV --batches 7 --workers 2 --threads 1 [--boosting sklearn]
 """
@@ -21,9 +21,9 @@ from sklearn.ensemble import GradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from readmission.dataset.csvfile import open_batches
-from readmission.dataset.parts import PARTS, Part
 from readmission.dataset.row_keys import read_keys
-from readmission.dataset.split import UNASSIGNED, assign_parts, cut_batches, gather
+from readmission.dataset.split import UNASSIGNED, assign_splits, cut_batches, gather
+from readmission.dataset.splits import SPLITS, Split
 from readmission.evaluation.metrics import score
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
@@ -41,11 +41,11 @@ def make_sets(path: Path, batches: int) -> list[Set]:
     """Make the arrays of every cumulative set: encoder, training and validation rows."""
     keys = read_keys(path)
     groups = gather(keys.patient_nbr, keys.labels, len(LABELS))
-    parts = assign_parts(groups, np.full(len(groups.keys), UNASSIGNED, np.int8), SEED)[groups.of_row]
+    splits = assign_splits(groups, np.full(len(groups.keys), UNASSIGNED, np.int8), SEED)[groups.of_row]
     clean = pa.concat_tables(_clean(pa.Table.from_batches([batch])) for batch in open_batches(path))
     clean = clean.append_column(PATIENT_NBR, pa.array(keys.patient_nbr)).unify_dictionaries().combine_chunks()
-    training = np.flatnonzero(parts == PARTS.index(Part.TRAIN))
-    validation = clean.take(pa.array(np.flatnonzero(parts == PARTS.index(Part.VALIDATION))))
+    training = np.flatnonzero(splits == SPLITS.index(Split.TRAIN))
+    validation = clean.take(pa.array(np.flatnonzero(splits == SPLITS.index(Split.VALIDATION))))
     batch_of = cut_batches(len(training), SEED, None, batches)
     return [
         _make_set(clean.take(pa.array(training[batch_of <= last])), validation)
@@ -63,7 +63,7 @@ def _make_set(train: pa.Table, validation: pa.Table) -> Set:
 
 
 def fit_one(sets: list[Set], boosting: str, threads: int, task: tuple[int, str]) -> float:
-    """Fit out of fold and as a whole, predict and measure one model of the grid; answer its validation F1."""
+    """Fit one model of the grid, out of fold and on all rows, predict and score; return its validation F1."""
     place, model_type = task
     encoder, train, validation = sets[place]
 
@@ -82,7 +82,7 @@ def fit_one(sets: list[Set], boosting: str, threads: int, task: tuple[int, str])
 
 
 def run(sets: list[Set], workers: int, threads: int, boosting: str) -> tuple[float, list[float]]:
-    """Run the grid; answer seconds and scores."""
+    """Run the grid; return seconds and scores."""
     boosted = {"gradient_boosting": 60} if boosting == "sklearn" else {}
     cost = {**RELATIVE_COST, **boosted}
     tasks = [(place, model_type) for place in range(len(sets)) for model_type in MODEL_TYPES]
@@ -97,7 +97,7 @@ def run(sets: list[Set], workers: int, threads: int, boosting: str) -> tuple[flo
 
 
 _SETS: list[Set] = []
-"""Inherited by the forked processes, so that no array is copied or sent."""
+"""Inherited by forked processes, so that arrays are not copied."""
 
 
 def _from_global(boosting: str, threads: int, task: tuple[int, str]) -> float:

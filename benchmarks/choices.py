@@ -1,8 +1,8 @@
-"""Show what the boosted trees' features and parameters are chosen by: ``make bench-choices``.
+"""Compare alternative features and parameters of the boosted trees: ``make bench-choices``.
 
-For each assignment of patients to parts, the training part alone is looked at: every alternative is fitted on two
-thirds of its patients, rates included, and compared with the model as it is by log loss on the others. What stands here
-can so be chosen again without a look at validation or test rows. Prints a table and one JSON object as its last line.
+For each split assignment only the training split is used: every alternative is fitted on two thirds of its patients,
+rates included, and compared with the current model by log loss on the others. So validation and test rows do not
+influence the choice. Prints a table and one JSON object as its last line.
 """
 
 import argparse
@@ -37,10 +37,10 @@ from readmission.training.model import predict_probabilities
 from readmission.training.preparation import Arrays, encode_set
 
 SEEDS = (1, 2, 3)
-"""Assignments whose held-out rows were once looked at while features and parameters were compared."""
+"""Seeds whose validation and test rows were used in early comparisons of features and parameters."""
 
 JUDGED_FOLDS = 2
-"""Of three: a third of the time is worth more for other alternatives."""
+"""Of three folds; one is enough to compare alternatives in a third of the time."""
 
 AS_IT_IS = "as it is"
 FIGURES = ("log_loss", "roc_auc_macro", "f1_score", "f1_macro")
@@ -54,8 +54,8 @@ class Choice:
 
     Attributes:
         name: what is different.
-        params: of LightGBM, instead of the usual ones.
-        change: makes other arrays of a training set; None: the usual ones.
+        params: of LightGBM, instead of the current ones.
+        change: makes other arrays of a training set; None: the current ones.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Choice:
 
 
 def _without(names: Iterable[str]) -> Change:
-    """Blind columns: LightGBM leaves constant ones out before it draws."""
+    """Make columns constant: LightGBM removes constant columns before it samples features."""
     hidden = frozenset(names)
     return partial(_blind, lambda feature: feature.name in hidden)
 
@@ -77,13 +77,13 @@ def _blind(chosen: Callable[[Any], bool], encoder: Encoder, arrays: Arrays, _: p
 
 
 def _own_outcomes(encoder: Encoder, arrays: Arrays, clean: pa.Table) -> Arrays:
-    """Rates as other rows get them, from all training rows, the row's own outcome among them."""
+    """Rates from all training rows, including the row's own outcome."""
     return replace(arrays, matrix=encode_columns(encoder, clean), redrawn=None)
 
 
 _ALL_ROWS: dict[str, Any] = {"subsample": 1.0}
 _ONE_DRAW = {**_ALL_ROWS, "min_child_samples": 100, "reg_lambda": 10.0}
-"""What counts rows is halved where a tree sees each row once."""
+"""Halve parameters that count rows, if a tree has each row once."""
 
 FEATURES = (
     Choice("without rates", _ONE_DRAW, partial(_blind, lambda feature: isinstance(feature, RateFeature))),
@@ -125,7 +125,7 @@ def choices_of(model_type: str) -> dict[str, Choice]:
 
 
 def judge(source: Source, seed: int, model_type: str, name: str) -> list[float]:
-    """Fit one way on folds of a seed's training part, ask it for the rest of that part; answers FIGURES."""
+    """Fit one alternative on part of a seed's training split and score it on the rest; returns FIGURES."""
     choice = choices_of(model_type)[name]
     rows = source.parts(seed)[0]
     folds = draw_folds(source.patients[rows])
@@ -148,7 +148,7 @@ def judge(source: Source, seed: int, model_type: str, name: str) -> list[float]:
 
 
 _SOURCE: list[Source] = []
-"""Inherited by the forked processes."""
+"""Inherited by forked processes, so that data is not copied."""
 
 
 def _work(model_type: str, task: tuple[int, str]) -> list[float]:
@@ -156,12 +156,12 @@ def _work(model_type: str, task: tuple[int, str]) -> list[float]:
 
 
 def measure(seeds: tuple[int, ...], model_type: str) -> dict[str, Any]:
-    """Judge every choice on every seed."""
+    """Score every alternative on every seed."""
     _SOURCE[:] = [load(real_file())]
     names = list(choices_of(model_type))
     tasks = [(seed, name) for seed in seeds for name in names]
     found: list[list[float]] = []
-    with ProcessPoolExecutor(os.cpu_count()) as pool:  # forked: nothing is copied
+    with ProcessPoolExecutor(os.cpu_count()) as pool:  # forked, so that data is not copied
         for (seed, name), figures in zip(tasks, pool.map(partial(_work, model_type), tasks), strict=True):
             found.append(figures)
             say(f"{len(found)}/{len(tasks)} seed {seed}, {name}: log loss {figures[0]:.5f}")
@@ -169,7 +169,7 @@ def measure(seeds: tuple[int, ...], model_type: str) -> dict[str, Any]:
 
 
 def compare(found: dict[str, npt.NDArray[np.float64]]) -> dict[str, dict[str, float]]:
-    """Each choice against the model as it is, on the same rows.
+    """Compare each alternative with the current model, on the same rows.
 
     Args:
         found: by name, shape (seeds, figures).
@@ -198,7 +198,7 @@ def show(table: dict[str, dict[str, float]]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="assignments of patients to parts")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="split assignments")
     parser.add_argument("--model-type", choices=sorted(PARAMS), default="gradient_boosting")
     options = parser.parse_args()
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Watch the memory of process trees from outside."""
+"""Measure the memory of process trees from outside."""
 
 import threading
 import time
@@ -8,17 +8,17 @@ from typing import Self
 import psutil
 
 SHARE = 0.005
-"""Of a core that watching may take: the kernel walks every page of large processes, and holds them up meanwhile."""
+"""Largest share of a core that measuring may take: it blocks large processes while the kernel walks their pages."""
 
 
 class PeakMemory:
     """Peak of the summed proportional set sizes of processes and all their descendants, in MiB.
 
-    Proportional: a page that several processes share counts once in all.
+    Proportional: a page shared by several processes is counted once in total.
 
     Args:
         pids: the roots of the trees.
-        every: seconds between two looks, more where a look takes long (``SHARE``).
+        every: seconds between two measurements, longer if they are slow (``SHARE``).
     """
 
     def __init__(self, *pids: int, every: float = 2.0) -> None:

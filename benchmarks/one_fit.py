@@ -1,4 +1,4 @@
-"""Fit one type of model on the largest cumulative set of a stack, as a task does; for ``benchmarks.airflow``.
+"""Fit one type of model on the largest cumulative set of a stack, like a task; for ``benchmarks.airflow``.
 
 Prints one JSON object: rows, seconds of reading the set and of the fit, and the peak of resident memory in MiB.
 """

@@ -1,8 +1,8 @@
 """Measure the pipeline against bare fits: ``make bench-pipeline``. Prints one JSON object as its last line.
 
-Everything runs on a local stack of its own, in a temporary folder on free ports. The real file is read from
-READMISSION_DATA, else from UCI. ``--parts`` chooses: ``real`` (the real file), ``speedup`` (against scikit-learn's
-boosted trees) and ``scaling`` (a million synthetic rows) can be measured one at a time.
+Everything runs on its own local stack, in a temporary folder on free ports. The real file is read from
+READMISSION_DATA, else downloaded from UCI. ``--parts`` selects what to measure: ``real`` (the real file), ``speedup``
+(against scikit-learn's boosted trees), ``scaling`` (a million synthetic rows).
 """
 
 import argparse
@@ -35,7 +35,7 @@ from readmission.settings import Settings, load_settings
 
 BATCHES = 7
 MEASURED = ("split", "store", "clean", "plan", "train", "select", "publish")
-"""The stages that count: what comes before is a download, what comes after are charts."""
+"""The measured stages; not the download before them and the charts after them."""
 
 PORTS = (
     "postgres_port",
@@ -53,7 +53,7 @@ PARTS = ("real", "speedup", "scaling")
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports that are free together with their partner 10,000 higher."""
+    """Find ports that are free, as is the port 10,000 higher."""
     found = [port for port in range(12_000, 20_000, 7) if _is_free(port) and _is_free(port + INNER_OFFSET)]
     return found[:count]
 
@@ -64,7 +64,7 @@ def _is_free(port: int) -> bool:
 
 
 def run_pipeline(settings: Settings, data: str, pids: list[int]) -> tuple[dict, float]:
-    """Run the command line as a user would; answer its summary and the peak memory of it and of the stack, in MiB."""
+    """Run the command line as a user would; return its summary and its peak memory with that of the stack, in MiB."""
     command = [sys.executable, "-m", "readmission", "pipeline", "run"]
     command += ["--data", data, "--batches", str(BATCHES), "--json"]
     process = subprocess.Popen(
@@ -78,13 +78,13 @@ def run_pipeline(settings: Settings, data: str, pids: list[int]) -> tuple[dict, 
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment for a command line on this stack."""
+    """The environment of a command line that uses this stack."""
     names = {name: str(getattr(settings, name)) for name in (*PORTS, "home")}
     return {**os.environ, **{f"READMISSION_{name.upper()}": value for name, value in names.items()}}
 
 
 def run_bare(path: Path, workers: int, threads: int, boosting: str = "ours") -> float:
-    """Run the bare grid in a process of its own; answer its seconds."""
+    """Run the bare grid in its own process; return its seconds."""
     command = [sys.executable, "-m", "benchmarks.bare_grid", str(path), "--batches", str(BATCHES)]
     command += ["--workers", str(workers), "--threads", str(threads), "--boosting", boosting]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -118,11 +118,11 @@ def psql_copy_seconds(services: Services, path: Path) -> float:
 
 
 def store_seconds(settings: Settings, services: Services, dataset: Dataset) -> float:
-    """Seconds of the stage ``store``, as ``psql`` is measured: on a quiet machine, the fastest of five."""
+    """Seconds of the stage ``store``, measured like ``psql``: the fastest of five."""
     context = Context(settings, services, "bench")
     seconds = []
     for _ in range(5):
-        split = pipeline.split(context, dataset, Options(batches=BATCHES))  # an empty build, as in every run
+        split = pipeline.split(context, dataset, Options(batches=BATCHES))  # starts an empty build, as in every run
         started = time.perf_counter()
         pipeline.store_rows(context, dataset, split)
         pipeline.store_views(context, split)
@@ -131,7 +131,7 @@ def store_seconds(settings: Settings, services: Services, dataset: Dataset) -> f
 
 
 def measure(parts: list[str]) -> dict:
-    """Measure everything, or some parts, on a stack of its own."""
+    """Measure the selected parts on their own stack."""
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
@@ -159,7 +159,7 @@ def measure(parts: list[str]) -> dict:
 
 
 def speedup(path: Path, result: dict, cores: int) -> dict:
-    """Measure the grid with scikit-learn's boosted trees, which have one thread, against ours."""
+    """Compare the grid with scikit-learn's boosted trees (single-threaded) with the one with LightGBM."""
     ours = result.get("bare_s") or run_bare(path, cores, 1)
     say("the grid with scikit-learn's gradient boosting")
     theirs = run_bare(path, cores, 1, "sklearn")
@@ -167,7 +167,7 @@ def speedup(path: Path, result: dict, cores: int) -> dict:
 
 
 def second_start(settings: Settings) -> float:
-    """Seconds from ``readmission run`` to the first prediction, once a start before has kept the model on disk."""
+    """Seconds from ``readmission run`` to the first prediction, with the model cached on disk by an earlier start."""
     command = [sys.executable, "-m", "readmission", "run", "--end-with-parent", str(os.getpid())]
     seconds = 0.0
     for _ in range(2):
@@ -192,7 +192,7 @@ def _predicts(port: int) -> bool:
 
 
 def real_file(settings: Settings, services: Services, dataset: Dataset, pids: list[int], cores: int) -> dict:
-    """Measure the pipeline on the real file against bare fits, and storing against psql."""
+    """Compare the pipeline on the real file with bare fits, and the stage ``store`` with psql."""
     path = open_dataset(settings, services, dataset)
     say("the pipeline on the real file")
     summary, peak = run_pipeline(settings, str(path), pids)
@@ -220,9 +220,9 @@ def real_file(settings: Settings, services: Services, dataset: Dataset, pids: li
 
 
 def scaling(settings: Settings, services: Services, pids: list[int], workers: int, threads: int) -> dict:
-    """Measure how cost grows from 100,000 to 1,000,000 synthetic rows, beside the growth of the bare fits.
+    """Compare the growth of the time from 100,000 to 1,000,000 synthetic rows with that of the bare fits.
 
-    The small size is measured before and after the large one, and its mean taken: a virtual machine's speed wanders
+    The small size is measured before and after the large one, and averaged, since a virtual machine's speed varies
     within the hour that this takes.
     """
     small, large = 100_000, 1_000_000
@@ -248,7 +248,7 @@ def scaling(settings: Settings, services: Services, pids: list[int], workers: in
 
 
 def say(line: str) -> None:
-    """Tell what is going on, beside the result."""
+    """Print progress to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,10 +1,10 @@
 """Measure how good the models are on the real file: ``make bench-quality``. Prints one JSON object as its last line.
 
-For five fresh assignments of patients to parts (seeds 1 to 5, or ``--seeds``), every type is fitted on the training
-part, its decision rule out of fold on the same rows; the best of the four by validation F1 is measured on the test
-part, which no fit, rule or choice within a run sees (docs/benchmarks.md tells what development saw). Beside it the
-recipe of the request: scikit-learn's gradient boosting on label-encoded columns, argmax. Intervals: patients of the
-file resampled; each figure is the mean over the seeds on the same resample.
+For five new split assignments (seeds 1 to 5, or ``--seeds``), every type is fitted on the training split, its decision
+rule out of fold on the same rows; the best of the four by validation F1 is measured on the test split, which no fit,
+rule or choice within a run uses (docs/benchmarks.md says what development used). It is compared with the requested
+recipe: scikit-learn's gradient boosting on label-encoded columns, argmax. For the intervals the patients of the file
+are resampled; each figure is the mean over the seeds on the same resample.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 from benchmarks.source import real_file
 from readmission.dataset.csvfile import open_batches
-from readmission.dataset.parts import PARTS
 from readmission.dataset.row_keys import read_keys
-from readmission.dataset.split import UNASSIGNED, assign_parts, gather
+from readmission.dataset.split import UNASSIGNED, assign_splits, gather
+from readmission.dataset.splits import SPLITS
 from readmission.evaluation.metrics import decide, score
 from readmission.evaluation.resampling import draw_weights
 from readmission.evaluation.weighted import FIGURES, WeightedScores
@@ -53,10 +53,10 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Answers:
-    """What one type answers on one seed's test part.
+    """What one type answers on one seed's test split.
 
     Attributes:
-        val_f1: weighted F1 on validation, to select by.
+        val_f1: weighted F1 on validation, for the selection.
         probabilities: of the test rows, shape (n, 3).
         weighted, macro: the decision rules.
     """
@@ -69,18 +69,18 @@ class Answers:
 
 @dataclass(frozen=True)
 class Source:
-    """The file in memory: raw text, clean columns, labels and patients, in its order."""
+    """The file in memory, in its order: raw text, clean columns, labels and patients."""
 
     raw: pa.Table
     clean: pa.Table
     labels: npt.NDArray[np.int8]
     patients: npt.NDArray[np.int64]
 
-    def parts(self, seed: int) -> list[npt.NDArray[np.intp]]:
-        """Rows of training, validation and test under a fresh assignment."""
+    def splits(self, seed: int) -> list[npt.NDArray[np.intp]]:
+        """Rows of training, validation and test under a new split assignment."""
         groups = gather(self.patients, self.labels, len(LABELS))
-        parts = assign_parts(groups, np.full(len(groups.keys), UNASSIGNED, np.int8), seed)[groups.of_row]
-        return [np.flatnonzero(parts == place) for place in range(len(PARTS))]
+        splits = assign_splits(groups, np.full(len(groups.keys), UNASSIGNED, np.int8), seed)[groups.of_row]
+        return [np.flatnonzero(splits == number) for number in range(len(SPLITS))]
 
 
 def load(path: Path) -> Source:
@@ -93,8 +93,8 @@ def load(path: Path) -> Source:
 
 
 def answer(source: Source, seed: int, model_type: str) -> Answers:
-    """Fit one type and answer the test part."""
-    train, validation, test = source.parts(seed)
+    """Fit one type and predict the test split."""
+    train, validation, test = source.splits(seed)
     if model_type == REQUESTED:
         return _answer_requested(source, train, validation, test)
     encoder, arrays = encode_set(source.clean.take(pa.array(train)))
@@ -103,15 +103,15 @@ def answer(source: Source, seed: int, model_type: str) -> Answers:
     weighted, macro = (fit_decision(truth, out_of_fold, aim) for aim in (WEIGHTED, MACRO))
     estimator = fit_rows(make(), arrays)
     held_out = [
-        predict_probabilities(estimator, encode_columns(encoder, source.clean.take(pa.array(part))))
-        for part in (validation, test)
+        predict_probabilities(estimator, encode_columns(encoder, source.clean.take(pa.array(rows))))
+        for rows in (validation, test)
     ]
     val_f1 = score(source.labels[validation], held_out[0], weighted)["f1_score"]
     return Answers(val_f1, held_out[1], weighted, macro)
 
 
-def _answer_requested(source: Source, *parts: npt.NDArray[np.intp]) -> Answers:
-    """The request's recipe: every text label-encoded, all scaled, boosted trees, the likeliest class."""
+def _answer_requested(source: Source, *splits: npt.NDArray[np.intp]) -> Answers:
+    """The requested recipe: text label-encoded, all columns scaled, boosted trees, most likely class."""
     columns = []
     for column in RECORD_COLUMNS:
         values = np.array(source.raw.column(column.name).cast(pa.string()).to_pylist(), object)
@@ -120,17 +120,17 @@ def _answer_requested(source: Source, *parts: npt.NDArray[np.intp]) -> Answers:
         else:
             columns.append(OrdinalEncoder().fit_transform(values.reshape(-1, 1)).ravel())
     matrix = np.stack(columns, axis=1)
-    train, validation, test = parts
+    train, validation, test = splits
     scaler = StandardScaler().fit(matrix[train])
     boosting = GradientBoostingClassifier(n_estimators=100, max_depth=5, random_state=SEED)
     boosting.fit(scaler.transform(matrix[train]), source.labels[train])
-    held_out = [boosting.predict_proba(scaler.transform(matrix[part])) for part in (validation, test)]
+    held_out = [boosting.predict_proba(scaler.transform(matrix[rows])) for rows in (validation, test)]
     val_f1 = score(source.labels[validation], held_out[0], Decision())["f1_score"]
     return Answers(val_f1, held_out[1], Decision(), Decision())
 
 
 _SOURCE: list[Source] = []
-"""Inherited by the forked processes."""
+"""Inherited by forked processes, so that data is not copied."""
 
 
 def _work(task: tuple[int, str]) -> tuple[tuple[int, str], Answers, float]:
@@ -139,12 +139,12 @@ def _work(task: tuple[int, str]) -> tuple[tuple[int, str], Answers, float]:
 
 
 def answer_all(source: Source, seeds: Seeds, workers: int) -> dict[tuple[int, str], Answers]:
-    """Answer for every seed and type, the longest fits first."""
+    """Fit and predict every seed and type, the longest fits first."""
     _SOURCE[:] = [source]
     types = (REQUESTED, *CHALLENGERS, "random_forest", "logistic_regression", "gradient_boosting", "decision_tree")
     tasks = [(seed, name) for name in types for seed in seeds]
     found = {}
-    with ProcessPoolExecutor(workers) as pool:  # forked: nothing is copied
+    with ProcessPoolExecutor(workers) as pool:  # forked, so that data is not copied
         for number, (task, answers, seconds) in enumerate(pool.map(_work, tasks), 1):
             found[task] = answers
             line = f"{number}/{len(tasks)} seed {task[0]} {task[1]}: {answers.val_f1:.4f} in {seconds:.0f} s"
@@ -158,7 +158,7 @@ def choose(answers: dict[tuple[int, str], Answers], seed: int, types: tuple[str,
 
 
 def figures(source: Source, seeds: Seeds, answers: dict[tuple[int, str], Answers], draws: int) -> dict[str, Matrix]:
-    """Every figure of every resample, the first of them the file as it is; shape (draws + 1,) each."""
+    """Every figure for every resample; the first one is the file itself; shape (draws + 1,) each."""
     wanted = {
         "four": lambda seed: (choose(answers, seed, MODEL_TYPES), "weighted"),
         "macro": lambda seed: (choose(answers, seed, MODEL_TYPES), "macro"),
@@ -166,7 +166,7 @@ def figures(source: Source, seeds: Seeds, answers: dict[tuple[int, str], Answers
         "all_macro": lambda seed: (choose(answers, seed, (*MODEL_TYPES, *CHALLENGERS)), "macro"),
         REQUESTED: lambda _: (REQUESTED, "weighted"),
     }
-    tests = {seed: source.parts(seed)[2] for seed in seeds}
+    tests = {seed: source.splits(seed)[2] for seed in seeds}
     scorers = {
         (name, seed): _scorer(source, tests[seed], answers[seed, which(seed)[0]], which(seed)[1])
         for name, which in wanted.items()
@@ -187,7 +187,7 @@ def _scorer(source: Source, test: npt.NDArray[np.intp], answers: Answers, rule: 
 
 
 def report(found: dict[str, Matrix]) -> dict[str, dict[str, float]]:
-    """Put names and intervals to the figures."""
+    """Add names and intervals to the figures."""
 
     def column(name: str, figure: str) -> Matrix:
         return found[name][:, FIGURES.index(figure)]
@@ -222,7 +222,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="assignments of patients to parts")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="split assignments")
     options = parser.parse_args()
     seeds = tuple(options.seeds)
     started = time.perf_counter()

@@ -9,7 +9,7 @@ from readmission.schema import CSV_NAME
 
 
 def real_file() -> Path:
-    """Find the CSV that READMISSION_DATA names, unpacked; stop with a line where there is none."""
+    """The CSV of READMISSION_DATA, unpacked; exits with a one-line error if it is not set."""
     source = Path(os.environ.get("READMISSION_DATA", ""))
     if not source.is_file():
         sys.exit("Set READMISSION_DATA to the CSV or zip file of the real data")

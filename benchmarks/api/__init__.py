@@ -1,4 +1,4 @@
-"""The API beside a no-op on the same server and beside other ways to serve the same model: ``make bench-api``.
+"""Compare the API with a no-op on the same server and with other servers of the same model: ``make bench-api``.
 
-Kept empty: some modules run in environments that do not hold the project.
+Without imports, since some modules run in environments without the project.
 """

@@ -1,8 +1,8 @@
 """Measure the API: ``make bench-api``. Prints one JSON object as its last line.
 
-Everything runs on a local stack of its own, in a temporary folder on free ports. The real file is read from
-READMISSION_DATA, else from UCI. Each server has one core, the first; load and databases are on the second. ``--parts``
-chooses what is measured; ``profile`` tells where the time of a prediction goes, and is not among the default parts.
+Everything runs on its own local stack, in a temporary folder on free ports. The real file is read from
+READMISSION_DATA, else downloaded from UCI. Each server runs on the first core; load generator and databases run on the
+second. ``--parts`` selects what to measure; ``profile`` shows where the time of a prediction goes (not a default part).
 """
 
 import argparse
@@ -17,14 +17,14 @@ from benchmarks.api.servers import resident_mib, running
 from benchmarks.api.site import Site, open_site
 
 ON_THE_API = ("noop", *RIVALS, "latency", "memory", "profile", "batch")
-"""Parts that need the API running, in their order: batches come last, since they leave it larger."""
+"""Parts that need a running API, in order; batches are last, since they increase its memory."""
 
 PARTS = (*ON_THE_API, "score", "ready")
 DEFAULT = tuple(part for part in PARTS if part != "profile")
 
 
 def measure(parts: set[str]) -> dict:
-    """Measure everything, or some parts."""
+    """Measure the selected parts."""
     cores = take_cores()
     need(["taskset", "wrk"])
     result: dict = {"requests_per_s": {}}

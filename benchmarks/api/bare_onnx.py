@@ -1,4 +1,4 @@
-"""What scoring costs at least: ONNX Runtime alone on arrays that are ready, one thread. Prints seconds."""
+"""Lower bound of scoring: ONNX Runtime alone on encoded arrays, one thread. Prints seconds."""
 
 import argparse
 import time
@@ -14,7 +14,7 @@ ROUNDS = 3
 
 
 def main() -> None:
-    """Score all rows in chunks of several sizes; the fastest counts."""
+    """Score all rows in chunks of several sizes; return the fastest."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
     parser.add_argument("matrix", type=Path)

@@ -19,7 +19,7 @@ PATH = "/predict/batch"
 
 
 def batches(site: Site, api: Service) -> dict:
-    """Measure both forms; each ends when the predictions that it left for the database are stored."""
+    """Measure CSV and JSON; wait after each until its predictions are stored in the database."""
     csv = first_lines(site.csv, ROWS)
     document = compact({"records": first_records(site.csv, ROWS)}).encode()
     figures: dict = {}
@@ -32,7 +32,7 @@ def batches(site: Site, api: Service) -> dict:
 
 
 def _rate(port: int, kind: str, body: bytes) -> float:
-    """Rows per second of one caller that sends batch after batch."""
+    """Rows per second of one client that sends one batch after the other."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60.0)
     try:
         _check(_post(connection, kind, body), kind)
@@ -55,7 +55,7 @@ def _post(connection: http.client.HTTPConnection, kind: str, body: bytes) -> byt
 
 
 def _check(content: bytes, kind: str) -> None:
-    """Every row has its answer."""
+    """Check that every row has a prediction."""
     rows = content.count(b"\n") - 1 if kind == "text/csv" else len(json.loads(content)["predictions"])
     if rows != ROWS:
         sys.exit(f"{PATH} answers {rows} rows of {ROWS}")

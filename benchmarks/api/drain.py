@@ -1,4 +1,4 @@
-"""Wait until the predictions of a part are stored, so that the next one does not share its core with them."""
+"""Wait until the predictions of a part are stored, so that storing does not slow down the next part."""
 
 import http.client
 import re
@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.2
 
 
 def drain(port: int) -> float:
-    """Wait until an API's prediction log is empty; answers the seconds that it took."""
+    """Wait until an API's prediction log is stored; return the seconds that it took."""
     started = time.perf_counter()
     while metric(port, "prediction_spool_bytes") or metric(port, "prediction_queue_records"):
         if time.perf_counter() - started > _DRAIN_SECONDS:
@@ -22,7 +22,7 @@ def drain(port: int) -> float:
 
 
 def metric(port: int, name: str) -> float:
-    """A metric without labels; 0 where it is not told."""
+    """Value of a metric without labels; 0 if it is missing."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30.0)
     try:
         connection.request("GET", "/metrics")

@@ -1,4 +1,4 @@
-"""Environments of servers whose newest versions do not fit beside the project's libraries, each with its own lock."""
+"""Environments of servers whose newest versions conflict with the project's libraries, each with its own lock."""
 
 import hashlib
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.api.servers import REPOSITORY
 
 FOLDER = REPOSITORY / ".venv" / "bench"
-"""Below the project's own environment: it goes when that one does."""
+"""Inside the project's environment, so that both are deleted together."""
 
 
 def environment(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Write a fitted model of the project down for ``pandas_model``: names, tables and trees."""
+"""Export a fitted model of the project for ``pandas_model``: names, tables and trees."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,18 +15,18 @@ from readmission.features.rules import DERIVED
 from readmission.schema import LABELS, RECORD_COLUMNS, Column, Kind
 from readmission.training.model import FittedModel
 
-_UNSEEN = "a word that nobody has met"
+_UNSEEN = "an unseen word"
 
 Vector = npt.NDArray[np.float64]
 
 
 def export(model: FittedModel, diagnoses: Iterable[str], folder: Path) -> None:
-    """Write a model.
+    """Export a model.
 
     Args:
         model: boosted trees.
-        diagnoses: codes that are worked out now; any other counts as unseen.
-        folder: made for the files.
+        diagnoses: codes to include; any other code counts as unseen.
+        folder: created for the files.
     """
     folder.mkdir()
     model.estimator.booster_.save_model(str(folder / TREES_FILE))

@@ -1,4 +1,4 @@
-"""How long callers wait while the API is half as busy as it can be."""
+"""Response times of the API at half of its peak rate."""
 
 import os
 import sys
@@ -17,12 +17,12 @@ WARM_UP_SECONDS = 2.0
 
 
 def half_load(api: Target, peak: float) -> dict:
-    """Measure waiting times at half of a peak rate, from the core beside the server's.
+    """Measure response times at half of a peak rate, from the other core.
 
-    What the peak left for the log is stored first; what half the peak leaves for it is stored meanwhile.
+    The predictions of the peak load are stored before; those of this load are stored meanwhile.
     """
     drain(api.service.port)
-    say(f"waiting times at {peak / 2:,.0f} requests per second")
+    say(f"response times at {peak / 2:,.0f} requests per second")
     bodies = api.bodies.read_bytes().splitlines()
     requests = [as_request(api.service.path, body) for body in bodies]
     with _first_in_line():
@@ -35,7 +35,7 @@ def half_load(api: Target, peak: float) -> dict:
 
 @contextmanager
 def _first_in_line() -> Iterator[None]:
-    """Let the generator go before the database, with which it shares a core, where this user may; else it is late."""
+    """Raise the priority of the generator above the database on the same core, if this user may; else it is late."""
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -15)
@@ -46,7 +46,7 @@ def _first_in_line() -> Iterator[None]:
 
 
 def figures(times: Times) -> dict:
-    """Percentiles in milliseconds; ``late`` is the generator's own share in them."""
+    """Percentiles in milliseconds; ``late`` is the delay of the generator itself."""
     p50, p99, worst = (1e3 * float(np.percentile(times.answers, share)) for share in (50, 99, 100))
     late = 1e3 * float(np.percentile(times.late, 99))
     return {

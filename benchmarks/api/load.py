@@ -1,4 +1,4 @@
-"""Load by wrk, from the other core: as many requests as a server answers."""
+"""Closed-loop load by wrk, from the other core."""
 
 import json
 import statistics
@@ -19,19 +19,19 @@ CONNECTIONS = 16
 _PATIENCE = "30s"
 _SCRIPT = Path(__file__).with_name("cycle.lua")
 _BUSY = 95.0
-"""Percent above which the generator's core may be what limits a figure."""
+"""Percent of load above which the generator's core may limit a figure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What wrk measured.
+    """Result of wrk.
 
     Attributes:
-        per_second: answers.
-        p99_ms: time to an answer under this load; 99 of 100 took at most that.
-        refused: answers that were no 200.
-        failed: requests without an answer.
-        load_core: how busy the core of the generator (and of the databases) was, in percent.
+        per_second: responses per second.
+        p99_ms: 99th percentile of the response time under this load.
+        refused: responses with a status other than 200.
+        failed: requests without a response.
+        load_core: load of the core of the generator and databases, in percent.
     """
 
     per_second: float
@@ -42,7 +42,7 @@ class Rate:
 
 
 def read_rate(output: str) -> Rate:
-    """Read the line that ``cycle.lua`` prints among wrk's own."""
+    """Parse the line that ``cycle.lua`` adds to the output of wrk."""
     line = next(line for line in output.splitlines() if line.startswith("{"))
     figures = json.loads(line)
     per_second = (figures["requests"] - figures["refused"]) / figures["seconds"]
@@ -56,25 +56,25 @@ def write_bodies(path: Path, contents: Iterable[Any]) -> Path:
 
 
 def compact(content: Any) -> str:
-    """JSON as programs send it."""
+    """Compact JSON, as programs send it."""
     return json.dumps(content, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
 class Target:
-    """A server and the questions for it."""
+    """A server and its requests."""
 
     service: Service
     bodies: Path
 
     @classmethod
     def of(cls, service: Service, records: Sequence[Record], folder: Path) -> "Target":
-        """Prepare the questions in the server's form."""
+        """Prepare the requests in the server's format."""
         return cls(service, write_bodies(folder / f"{service.name}.jsonl", map(service.ask, records)))
 
 
 def load(target: Target, cores: Cores, seconds: int) -> Rate:
-    """Load a server; stop if it refuses anything."""
+    """Load a server; exit if it refuses a request."""
     service = target.service
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"--timeout={_PATIENCE}", "-s", str(_SCRIPT)]
     command += [f"http://{LOOPBACK}:{service.port}", "--", service.path, "application/json", str(target.bodies)]
@@ -90,7 +90,7 @@ def load(target: Target, cores: Cores, seconds: int) -> Rate:
 
 
 def alternate(first: Target, second: Target, cores: Cores, rounds: int, seconds: int) -> tuple[float, float, float]:
-    """Load two servers in turn, so that a machine that is slow for a while is slow for both.
+    """Load two servers alternately, so that changes of the machine's speed affect both.
 
     Returns:
         the median ratio first to second of a round, and the median requests per second of each.

@@ -1,4 +1,4 @@
-"""The machine: which core serves, which one asks, and what has to be installed."""
+"""The machine: the core of the server, the core of the load, and the programs that are needed."""
 
 import os
 import platform
@@ -10,34 +10,34 @@ from dataclasses import dataclass
 import psutil
 
 PACKAGES = {"taskset": "util-linux", "wrk": "wrk"}
-"""Programs that Python packages do not bring, and the Debian package of each."""
+"""Programs that are not Python packages, with the Debian package of each."""
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """One core for the server under test; all else, load and databases, is on the other."""
+    """One core for the server under test, the other for everything else (load and databases)."""
 
     server: int
     load: int
 
 
 def take_cores() -> Cores:
-    """Choose two cores and move this process, with all that it will start, to the second."""
+    """Choose two cores and move this process and its future children to the second."""
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
-        sys.exit("The API benchmark needs two cores: one serves, the other asks")
+        sys.exit("The API benchmark needs two cores, one for the server and one for the load")
     cores = Cores(*allowed[:2])
     os.sched_setaffinity(0, {cores.load})
     return cores
 
 
 def need(programs: Iterable[str]) -> None:
-    """Stop with one line if a program is missing."""
+    """Exit with one line if a program is missing."""
     missing = sorted({PACKAGES[name] for name in programs if shutil.which(name) is None})
     if missing:
-        sys.exit(f"The API benchmark needs programs that are not here: apt-get install {' '.join(missing)}")
+        sys.exit(f"The API benchmark needs programs that are missing: apt-get install {' '.join(missing)}")
 
 
 def pinned(cores: Iterable[int], command: Sequence[str]) -> tuple[str, ...]:
@@ -46,6 +46,6 @@ def pinned(cores: Iterable[int], command: Sequence[str]) -> tuple[str, ...]:
 
 
 def describe() -> str:
-    """The machine in a few words."""
+    """Short description of the machine."""
     memory = psutil.virtual_memory().total / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"

@@ -1,4 +1,4 @@
-"""The model as MLServer serves it: a custom runtime. Runs in MLServer's environment."""
+"""The model served by MLServer with a custom runtime. Runs in MLServer's environment."""
 
 import json
 from pathlib import Path
@@ -11,19 +11,19 @@ from readmission.schema import LABELS
 
 
 class Runtime(MLModel):  # type: ignore[misc]
-    """The registered model behind MLServer's interface.
+    """The registered model as an MLServer runtime.
 
     A record comes as one string tensor that holds JSON, as in MLServer's own example: its pandas codec would have
     47 tensors to decode.
     """
 
     async def load(self) -> bool:
-        """Load it once."""
+        """Load the model."""
         self._model = RegisteredModel(Path(self.settings.parameters.uri))
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Answer raw records."""
+        """Predict raw records."""
         answers = self._model.answers([json.loads(text) for text in payload.inputs[0].data.root])
         labels = [answer["readmission_prediction"] for answer in answers]
         chances = [answer["probabilities"][label] for answer in answers for label in LABELS]

@@ -1,4 +1,4 @@
-"""The least that a server can do: read the body, answer as many bytes. On uvicorn as the API runs on it."""
+"""A no-op that reads the body and sends a constant response, on uvicorn with the settings of the API."""
 
 import argparse
 import gc

@@ -1,7 +1,7 @@
-"""Requests at the times of a plan, whether or not the server keeps up: what callers who do not know of each other do.
+"""Open-loop load: requests are sent at planned times, whether or not the server keeps up, as by independent callers.
 
-A generator that waits for an answer before it asks again goes easy on a server that stalls, and reports times that
-nobody has seen (coordinated omission). Here a time counts from the moment at which the request was due.
+A generator that waits for a response before its next request sends less to a server that stalls, and so reports times
+that are too short (coordinated omission). Here a response time starts when the request was due.
 """
 
 import gc
@@ -19,18 +19,18 @@ _SEED = 11
 _MOST_CONNECTIONS = 500
 _PATIENCE = 5.0
 _FRESH = 1.0
-"""Seconds without a request after which a connection is not used again: servers hang up on idle ones."""
+"""Idle seconds after which a connection is not used again, since servers close idle connections."""
 
 
 @dataclass
 class Times:
-    """What was seen, in seconds.
+    """Result, in seconds.
 
     Attributes:
-        answers: from when each request was due to the end of its answer.
-        late: from when each request was due to when it was sent: the generator's own share.
-        refused: answers that were no 200.
-        seconds: from the first request to the last answer.
+        answers: from when each request was due to the end of its response.
+        late: from when each request was due to when it was sent, the delay of the generator.
+        refused: responses with a status other than 200.
+        seconds: from the first request to the last response.
     """
 
     answers: list[float] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Times:
 
 
 class _Connection:
-    """One request at a time."""
+    """A connection with one request at a time."""
 
     def __init__(self, port: int) -> None:
         self.line = socket.create_connection((LOOPBACK, port), _PATIENCE)
@@ -59,7 +59,7 @@ class _Connection:
         self.line.sendall(request)
 
     def status(self) -> int | None:
-        """Read what is there; the status once the answer is whole.
+        """Read available bytes; return the status once the response is complete.
 
         Raises:
             ConnectionError: the server hung up.
@@ -80,7 +80,7 @@ def _length(head: bytes) -> int:
 
 
 def as_request(path: str, body: bytes) -> bytes:
-    """Write a request for HTTP/1.1."""
+    """Format an HTTP/1.1 request."""
     return b"POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
         path.encode(),
         len(body),
@@ -89,7 +89,7 @@ def as_request(path: str, body: bytes) -> bytes:
 
 
 def plan(rate: float, seconds: float) -> Iterator[float]:
-    """When requests are due: independent of each other (Poisson), ``rate`` per second on average."""
+    """Times at which requests are due: a Poisson process with ``rate`` per second."""
     chance = random.Random(_SEED)
     due = 0.0
     while (due := due + chance.expovariate(rate)) < seconds:
@@ -128,7 +128,7 @@ def _ask(port: int, requests: Iterator[bytes], dues: Sequence[float]) -> Times:
         # select, unlike epoll, waits for microseconds.
         readable = select.select(busy, [], [], wait)[0]
         if not readable and sent == len(dues):
-            raise TimeoutError("the server does not answer any more")
+            raise TimeoutError("the server has stopped answering")
         for connection in readable:
             status = connection.status()
             if status is not None:
@@ -144,7 +144,7 @@ def _ask(port: int, requests: Iterator[bytes], dues: Sequence[float]) -> Times:
 
 
 def _take(idle: list[_Connection], port: int, now: float) -> _Connection:
-    """The connection that was used last, or a new one if that was too long ago."""
+    """The last used connection, or a new one if that has been idle for too long."""
     if idle and idle[-1].used > now - _FRESH:
         return idle.pop()
     for connection in idle:

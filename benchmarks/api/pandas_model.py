@@ -1,8 +1,8 @@
-"""The model as every other server serves it: a DataFrame of raw records in, class and probabilities out.
+"""The model for the other servers: a DataFrame of raw records in, class and probabilities out.
 
-Made to be hard to beat with pandas, and tied to nothing but pandas, numpy and LightGBM, so that it runs in any server's
-environment. All text columns share one vocabulary: a single look-up (``Index.get_indexer``) cleans and encodes them,
-where a look-up for each column, let alone a ``map`` or a ColumnTransformer, takes many times as long.
+As fast as possible with pandas; it only needs pandas, numpy and LightGBM, so that it runs in any server's environment.
+All text columns share one vocabulary: one look-up (``Index.get_indexer``) cleans and encodes them, while a look-up per
+column, a ``map`` or a ColumnTransformer takes many times as long.
 """
 
 import json
@@ -46,7 +46,7 @@ class PandasModel:
         self._trees = lightgbm.Booster(model_file=str(folder / TREES_FILE))
 
     def frame(self, records: Sequence[Sequence[Any]]) -> pd.DataFrame:
-        """Make a DataFrame of values in the order of ``columns``, in the fastest way: one block, no types guessed."""
+        """Make a DataFrame of values in the order of ``columns``: fastest as one block without type inference."""
         return pd.DataFrame(np.array(records, dtype=object), columns=self._columns, dtype=object)
 
     def matrix(self, records: pd.DataFrame) -> Matrix:
@@ -57,7 +57,7 @@ class PandasModel:
         values = records.to_numpy(object)
         words = values[:, self._levels]
         codes = self._vocabulary.get_indexer(words.ravel()).reshape(words.shape)
-        if codes.min() < 0:  # -1, a word that nobody has met, is the last column of ``rows``
+        if codes.min() < 0:  # -1, an unseen word, is the last column of ``rows``
             codes[pd.isna(words)] = self._missing
         total = tables["base"] + tables["added"][tables["rows"][self._each_level, codes]].sum(axis=1)
         counts = values[:, self._counts].astype(np.float64)
@@ -70,13 +70,13 @@ class PandasModel:
         return total[:, : tables["n_features"]].astype(np.float32)
 
     def predict(self, records: pd.DataFrame) -> tuple[list[str], Chances]:
-        """Answer n records: the class of each, and its probabilities in the order of the labels, shape (n, 3)."""
+        """Predict n records: classes, and probabilities in the order of the labels, shape (n, 3)."""
         probabilities: Chances = np.asarray(self._trees.predict(self.matrix(records), num_threads=1))
         chosen = np.argmax(probabilities * self._tables["weights"] - self._tables["offsets"], axis=1)
         return [self._labels[place] for place in chosen], probabilities
 
     def answers(self, records: pd.DataFrame) -> list[dict[str, Any]]:
-        """Answer n records as the API does."""
+        """Predict n records, in the format of the API."""
         labels, probabilities = self.predict(records)
         return [
             {"readmission_prediction": label, "probabilities": dict(zip(self._labels, chances, strict=True))}
@@ -84,5 +84,5 @@ class PandasModel:
         ]
 
     def answer(self, features: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer one record as the API does."""
+        """Predict one record, in the format of the API."""
         return self.answers(self.frame([[features.get(name) for name in self.columns]]))[0]

@@ -1,6 +1,6 @@
-"""A well-written service on FastAPI and pandas: the model loaded once, the body checked, no thread per request.
+"""A FastAPI and pandas service without obvious waste: loads the model once, validates the body, no thread per request.
 
-The route is asynchronous: on one core a thread pool only adds two switches to every request.
+The route is asynchronous: on one core a thread pool only adds two context switches to every request.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from readmission.schema import RECORD_COLUMNS
 from readmission.serving.server import OPTIONS
 
 Answering = Callable[[dict[str, Any]], dict[str, Any]]
-"""A record in, an answer as the API's out."""
+"""A model: record in, response of the API out."""
 
 
 def record_model() -> type[BaseModel]:

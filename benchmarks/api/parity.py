@@ -1,4 +1,4 @@
-"""A baseline that answers something else would be no baseline."""
+"""Check that a server gives the same predictions as the API."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ TOLERANCE = 1e-5
 
 
 def check(api: Service, rival: Service, records: Sequence[Record]) -> None:
-    """Ask both servers the same and stop if an answer differs: its class, or a probability by more than 1e-5."""
+    """Send the same records to both servers; exit if a class differs, or a probability by more than 1e-5."""
     for number, record in enumerate(records[:CHECKED]):
         expected, given = (_answer(service, record) for service in (api, rival))
         if given["readmission_prediction"] != expected["readmission_prediction"]:

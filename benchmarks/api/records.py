@@ -1,4 +1,4 @@
-"""Questions from the real file."""
+"""Records from the real file."""
 
 import csv
 import random
@@ -13,7 +13,7 @@ _SEED = 20_080_101
 
 
 def draw_records(path: Path, count: int) -> list[Record]:
-    """Draw records that differ, in the documented form: text as in the file, numbers as numbers."""
+    """Draw distinct records in the documented format: text as in the file, numbers as numbers."""
     different = list(dict.fromkeys(tuple(row[column.name] for column in RECORD_COLUMNS) for row in _rows(path)))
     chosen = random.Random(_SEED).sample(different, count)
     return [_typed(values) for values in chosen]

@@ -1,4 +1,4 @@
-"""The registered model as it is: what training stored, as scikit-learn's object. Runs in any server's environment.
+"""The registered model as stored by training, a scikit-learn object. Runs in any server's environment.
 
 It needs the project's source and pandas, PyArrow, scikit-learn, LightGBM and skops, but no MLflow.
 """
@@ -24,16 +24,16 @@ class RegisteredModel:
 
     def __init__(self, folder: Path) -> None:
         file = folder / MODEL_FILE
-        # The benchmark has just stored it: whatever it holds is ours.
+        # The benchmark itself has stored the file, so all its types are trusted.
         self._model = skops.io.load(file, trusted=skops.io.get_untrusted_types(file=file))
         self._model.estimator.set_params(n_jobs=1)
 
     def answer(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer one record as the API does."""
+        """Predict one record, in the format of the API."""
         return self.answers([record])[0]
 
     def answers(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Answer records as the API does."""
+        """Predict records, in the format of the API."""
         told = self._model.predict(pd.DataFrame(list(records)))
         chances = told[list(LABELS)].to_numpy().tolist()
         return [

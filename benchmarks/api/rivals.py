@@ -1,4 +1,4 @@
-"""Other ways to serve the same model, each as fast as its documentation allows: one process, no log of requests."""
+"""Other servers of the same model, as fast as their documentation allows: one process, no access log."""
 
 import json
 import os

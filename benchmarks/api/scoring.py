@@ -1,4 +1,4 @@
-"""``readmission score`` on the whole file, beside ONNX Runtime alone on the same rows; both on one core."""
+"""Compare ``readmission score`` on the whole file with ONNX Runtime alone on the same rows; both on one core."""
 
 import statistics
 import subprocess
@@ -26,7 +26,7 @@ ROUNDS = 3
 
 
 def score_ratio(site: Site) -> dict:
-    """Measure seconds of scoring without those of a start, which is what a file of one row takes."""
+    """Seconds of scoring without the start, which is measured with a file of one row."""
     say("scoring the whole file")
     one_row = site.folder / "one.csv"
     one_row.write_bytes(first_lines(site.csv, 1))
@@ -68,7 +68,7 @@ def _run(site: Site, command: list[str], **variables: str) -> str:
 
 
 def _matrix(site: Site, path: Path) -> Path:
-    """Encode the file as the model takes it."""
+    """Encode the file for the model."""
     encoder = Encoder.model_validate_json((site.bundle / bundle.ENCODER_FILE).read_text())
     options = pacsv.ConvertOptions(column_types=dict.fromkeys(COLUMN_NAMES, pa.string()), strings_can_be_null=False)
     raw = pacsv.read_csv(site.csv, convert_options=options)

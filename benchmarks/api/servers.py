@@ -1,4 +1,4 @@
-"""Servers under test: how each is started, and how one question and its answer look there."""
+"""Servers under test: how to start them, and the format of their requests and responses."""
 
 import http.client
 import os
@@ -27,12 +27,12 @@ _POLL_SECONDS = 0.1
 
 
 def as_features(record: Record) -> dict[str, Any]:
-    """A question as the API takes it."""
+    """A request body of the API."""
     return {"features": record}
 
 
 def as_it_is(answer: Any) -> dict[str, Any]:
-    """An answer as the API gives it."""
+    """A response of the API."""
     return dict(answer)
 
 
@@ -41,14 +41,14 @@ class Service:
     """One way to serve the model.
 
     Attributes:
-        name: in the result.
-        command: how it is run; it listens on ``port``.
+        name: of the server in the result.
+        command: command line; it listens on ``port``.
         port: TCP port.
-        environment: beside the usual variables.
-        ready: answers 200 once it serves.
-        path: takes questions.
-        ask: a record as JSON that the server takes.
-        read: the answer in the API's form, from the server's.
+        environment: additional variables.
+        ready: path with status 200 once it serves.
+        path: of predictions.
+        ask: formats a record as a request body.
+        read: converts a response to the format of the API.
     """
 
     name: str
@@ -89,7 +89,7 @@ def launch(service: Service, core: int, logs: Path) -> Child:
 def end(child: Child) -> None:
     """Stop a server and what it has started."""
     child.stop(_STOP_SECONDS)
-    with suppress(ProcessLookupError):  # its group, which holds nothing else
+    with suppress(ProcessLookupError):  # its process group, which has no other processes
         os.killpg(child.pid, signal.SIGKILL)
 
 
@@ -114,7 +114,7 @@ def answers(port: int, path: str) -> bool:
 
 
 def post(port: int, path: str, body: bytes, kind: str = "application/json") -> bytes:
-    """Post once; the body of the answer, which must be 200."""
+    """POST once; return the body of the response, whose status must be 200."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60.0)
     try:
         connection.request("POST", path, body, {"Content-Type": kind})

@@ -1,4 +1,4 @@
-"""Single predictions: the API beside the no-op, and beside other servers of the same model."""
+"""Single predictions: compare the API with the no-op and with other servers of the same model."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ WARM_UP_SECONDS = 2
 
 
 def noop(site: Site, api: Target) -> dict:
-    """Measure the API against the least that its server can do."""
+    """Compare the API with the no-op."""
     say("the no-op")
     answer = post(api.service.port, api.service.path, compact(api.service.ask(site.records[0])).encode())
     port = next(site.ports)
@@ -28,7 +28,7 @@ def noop(site: Site, api: Target) -> dict:
 
 
 def rival(site: Site, api: Target, part: str) -> dict:
-    """Measure the API against another server that has to give the same answers."""
+    """Compare the API with another server, which must give the same predictions."""
     service = RIVALS[part](site)
     say(service.name)
     with running(service, site.cores.server, _logs(site)):

@@ -1,4 +1,4 @@
-"""What every part measures on: a stack with a model in production, questions, and the model in other servers' form."""
+"""The setup that all parts share: a stack with a model in production, records, and the model for other servers."""
 
 import subprocess
 import sys
@@ -33,17 +33,17 @@ _PORTS = 40
 
 @dataclass(frozen=True)
 class Site:
-    """Where things are.
+    """The setup.
 
     Attributes:
-        folder: for whatever a part writes.
-        cores: who runs where.
-        settings: of the stack, which runs.
-        ports: that are free.
+        folder: for files of the parts.
+        cores: of server and load.
+        settings: of the running stack.
+        ports: free ports.
         csv: the real file.
         bundle: files of the version in production.
         model: the same model for ``pandas_model``.
-        records: questions, all different.
+        records: distinct records.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Site:
     records: list[Record]
 
     def environment(self, **changes: object) -> dict[str, str]:
-        """The variables that tell the project's programs of this stack."""
+        """The environment variables of this stack for the project's programs."""
         return settings_environment(self.settings.model_copy(update=changes))
 
     def api(self, **changes: object) -> Service:
@@ -68,7 +68,7 @@ class Site:
 
 @contextmanager
 def open_site(cores: Cores) -> Iterator[Site]:
-    """Start a stack of its own, train and publish boosted trees on the real file, and prepare the rest."""
+    """Start a new stack, train and publish boosted trees on the real file, and prepare the rest."""
     with tempfile.TemporaryDirectory(prefix="bench-api-") as name:
         folder = Path(name)
         ports = iter(free_ports(_PORTS))

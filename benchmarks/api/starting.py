@@ -1,4 +1,4 @@
-"""From the start of the API's process to its first 200 of ``/ready``: the model is on disk, MLflow is down."""
+"""Time from the start of the API to the first status 200 of ``/ready``, with the model on disk and MLflow down."""
 
 import statistics
 import sys
@@ -14,13 +14,13 @@ _POLL_SECONDS = 0.01
 
 
 def ready_seconds(site: Site) -> dict:
-    """Measure starts; the first, which fetches the model or compiles modules, does not count."""
+    """Measure starts; the first one, which downloads the model and compiles modules, is ignored."""
     say("starting the API without MLflow")
     logs = site.folder / "logs"
     with running(site.api(), site.cores.server, logs):
-        pass  # keeps the model on disk
-    nobody = next(site.ports)
-    seconds = [_start(site, mlflow_port=nobody) for _ in range(ROUNDS)]
+        pass  # stores the model on disk
+    closed_port = next(site.ports)
+    seconds = [_start(site, mlflow_port=closed_port) for _ in range(ROUNDS)]
     return {"ready_s": round(statistics.median(seconds), 2)}
 
 

@@ -1,4 +1,4 @@
-"""What every step receives: settings, services, the name of the execution, and where progress is reported."""
+"""The context that every step gets: settings, services, name of the execution, and a progress report."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,11 +11,11 @@ from readmission.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far something is.
+    """Progress of a step.
 
     Attributes:
-        what: one short line for people.
-        done, total: how far; a total of 0 is unknown.
+        what: one short line for the user.
+        done, total: number of steps; a total of 0 is unknown.
     """
 
     what: str
@@ -27,19 +27,19 @@ Report = Callable[[Progress], None]
 
 
 def silent(_: Progress) -> None:
-    """Report nothing."""
+    """A report that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every step of one execution needs.
+    """Context of one execution.
 
     Attributes:
         settings: of the platform.
-        services: where they are.
+        services: their addresses.
         execution: its name.
-        report: receives progress.
-        synthetic_fallback: whether synthetic records may take the place of a default source that cannot be reached.
+        report: called with the progress.
+        synthetic_fallback: whether synthetic records may replace a default source that cannot be reached.
     """
 
     settings: Settings
@@ -49,15 +49,15 @@ class Context:
     synthetic_fallback: bool = False
 
     def quiet(self) -> "Context":
-        """The same without a report, which cannot be sent to another process."""
+        """The same without a report, so that it can be sent to another process."""
         return replace(self, report=silent)
 
     @property
     def scratch(self) -> Path:
-        """Folder for the arrays of sets in training, each set's in a folder of its own below it."""
+        """Folder of temporary arrays; each set that is being trained has its own folder in it."""
         return self.settings.home / "scratch"
 
 
 def new_execution() -> str:
-    """Name an execution by its start, in UTC: sortable, and allowed in the name of a database schema."""
+    """A name from the time of the start, in UTC: sortable, and valid in the name of a database schema."""
     return datetime.now(UTC).strftime("%Y%m%d_%H%M%S_%f")[:-3]

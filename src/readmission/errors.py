@@ -1,8 +1,8 @@
-"""Errors that a person sees: one plain line, and the exit code that goes with it."""
+"""Errors for users: one plain line each, and the exit code of the command line."""
 
 
 class ReadmissionError(Exception):
-    """What went wrong, where, and what to do, in one line.
+    """Base class; the message is one line: what is wrong, where, and what to do.
 
     Attributes:
         exit_code: the exit status of the command line.
@@ -12,16 +12,16 @@ class ReadmissionError(Exception):
 
 
 class BadInputError(ReadmissionError):
-    """The data, an option or a setting is wrong; the person who gave it can mend it."""
+    """The data, an option or a setting is wrong, and the user can correct it."""
 
     exit_code = 2
 
 
 class ServiceDownError(ReadmissionError):
-    """A service (PostgreSQL, S3, MLflow, a web site) does not answer, or is held by somebody else."""
+    """A service (PostgreSQL, S3, MLflow, a web site) does not answer, or another process has locked it."""
 
     exit_code = 3
 
 
 class LockHeldError(ServiceDownError):
-    """Another pipeline run is under way."""
+    """Another pipeline run is in progress."""

@@ -7,14 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 RequestedType = Literal["logistic_regression", "decision_tree", "random_forest", "gradient_boosting"]
 Challenger = Literal["tuned_boosting"]
 MODEL_TYPES: tuple[RequestedType, ...] = get_args(RequestedType)
-"""The four that are always trained."""
+"""The four types that are trained by default."""
 
 CHALLENGERS: tuple[Challenger, ...] = get_args(Challenger)
-"""Types that are trained beside them when asked for."""
+"""Types that are trained in addition on request."""
 
 
 Objective = Literal["weighted_f1", "macro_f1", "lt30_recall"]
-"""What the decision rule maximises; ``lt30_recall`` at a given alert rate."""
+"""What the decision rule maximises; ``lt30_recall`` at a fixed alert rate."""
 
 
 class _Result(BaseModel):
@@ -22,7 +22,7 @@ class _Result(BaseModel):
 
 
 class Interval(_Result):
-    """A figure with its 95 % interval."""
+    """A value with its 95 % interval."""
 
     value: float
     low: float
@@ -30,18 +30,19 @@ class Interval(_Result):
 
 
 class Aim(_Result):
-    """What the decision rule is for. The descriptions are the help of the command line."""
+    """What the decision rule maximises. The descriptions are the help of the command line."""
 
     objective: Objective = Field(
-        "weighted_f1", description="What the class is chosen for: weighted_f1 (default), macro_f1 or lt30_recall."
+        "weighted_f1",
+        description="What the choice of the class maximises: weighted_f1 (default), macro_f1 or lt30_recall.",
     )
     alert_rate: float = Field(
-        0.1, gt=0, lt=1, description="With --objective lt30_recall: share of stays to be answered <30. Default: 0.1."
+        0.1, gt=0, lt=1, description="With --objective lt30_recall: share of stays to predict as <30. Default: 0.1."
     )
 
 
 class Options(_Result):
-    """What the user chose for a run. The descriptions are the help of the command line."""
+    """Options of a run. The descriptions are the help of the command line."""
 
     data: str | None = Field(
         None,
@@ -50,13 +51,16 @@ class Options(_Result):
     batch_size: PositiveInt = Field(15_000, description="Rows per training batch. Default: 15000.")
     batches: PositiveInt | None = Field(None, description="Number of training batches, instead of their size.")
     split: Literal["patient", "encounter"] = Field(
-        "patient", description="What stays in one part: a patient with all encounters (default), or an encounter."
+        "patient",
+        description="What stays in one split: all encounters of a patient (default), or each encounter by itself.",
     )
     seed: int | None = Field(
-        None, ge=0, description="Draw a fresh split, for an experiment. Default: patients keep theirs (42)."
+        None,
+        ge=0,
+        description="Draw new splits with this seed, for an experiment. Default: patients keep theirs (seed 42).",
     )
     models: tuple[RequestedType, ...] = Field((), description="Model types, separated by commas. Default: all four.")
-    challengers: tuple[Challenger, ...] = Field((), description="Types to train beside them: tuned_boosting.")
+    challengers: tuple[Challenger, ...] = Field((), description="Types to train in addition: tuned_boosting.")
     aim: Aim = Aim()
     exclude_expired: bool = Field(False, description="Leave out stays that ended in death or hospice.")
     no_report: bool = Field(False, description="Draw no charts and write no model card after publishing.")
@@ -68,14 +72,16 @@ class Options(_Result):
 
 
 class SplitResult(_Result):
-    """Sizes of the parts, and how they were drawn."""
+    """Sizes of the splits, and how they were drawn."""
 
     sizes: dict[str, int]
     batches: int
     grouping: Literal["patient", "encounter"]
     seed: int
-    remembered: int = Field(description="patients (or encounters) that kept the part of an earlier split")
-    assignment: str = Field(description="name under which their parts are stored: patient, or patient:EXECUTION")
+    remembered: int = Field(description="patients (or encounters) whose split was already assigned")
+    assignment: str = Field(
+        description="name under which the split assignments are stored: patient, or patient:EXECUTION"
+    )
 
 
 class StoreResult(_Result):
@@ -100,14 +106,14 @@ class TrainingConfig(_Result):
 
 
 class Plan(_Result):
-    """The cumulative sets, and the MLflow run that holds the execution."""
+    """The cumulative sets, and the parent run of the execution in MLflow."""
 
     experiment_id: str
     parent_run_id: str
     configs: tuple[TrainingConfig, ...]
     model_types: tuple[str, ...]
     aim: Aim
-    tuned: dict[str, float | int] = Field({}, description="parameters of the challenger; empty: the project's own")
+    tuned: dict[str, float | int] = Field({}, description="parameters of the challenger; empty: the defaults")
 
 
 class TrainedModel(_Result):
@@ -141,11 +147,11 @@ class Slice(_Result):
     """One group of patients: race, gender or age group.
 
     Attributes:
-        attribute, level: which group.
-        rows, lt30_rows: encounters, and those that were followed by another within 30 days.
+        attribute, level: of the group.
+        rows, lt30_rows: encounters, and those followed by another within 30 days.
         f1_score: weighted.
-        lt30_recall: share of the latter that were answered ``<30``; None where there are none.
-        selection_rate: share of encounters answered ``<30``.
+        lt30_recall: share of the latter with the prediction ``<30``; None if there are none.
+        selection_rate: share of encounters with the prediction ``<30``.
         calibration_gap: mean probability of ``<30`` minus its share.
     """
 
@@ -160,11 +166,11 @@ class Slice(_Result):
 
 
 class Expired(_Result):
-    """How much encounters that ended in death or hospice add to a score: they are easy, for nobody returns from death.
+    """Effect on F1 of encounters that ended in death or hospice, which are nearly all ``NO``.
 
     Attributes:
-        rows: how many they are in the test part.
-        share: of the part.
+        rows: their number in the test split.
+        share: of the rows of the test split.
         f1_without: weighted F1 of the other rows.
     """
 
@@ -174,14 +180,14 @@ class Expired(_Result):
 
 
 class Selection(_Result):
-    """The ranking (best first) and the winner, measured.
+    """The ranking (best first), and the evaluation of the winner.
 
     Attributes:
         metrics: on all of validation and on test, prefixed ``val_`` and ``test_``.
         intervals: of some of them.
         slices: on validation.
         expired: on test.
-        rows: of both parts.
+        rows: number of rows by split.
 
     Fields with a default may be absent: ``make run`` shows results that an earlier release stored.
     """
@@ -196,14 +202,14 @@ class Selection(_Result):
 
 
 class Publication(_Result):
-    """How the winner was registered, and whether it was published.
+    """Registration of the winner, and whether it was published.
 
     Attributes:
-        version: under which it is registered, published or not.
+        version: its version in the registry, published or not.
         previous: version that was in production before.
-        decision: whether it is in production now.
-        reasons: for it, or each one against it.
-        f1_difference: to the previous version on the same validation rows; None where there is none to compare with.
+        decision: whether it was published to production.
+        reasons: for publishing it, or every reason against it.
+        f1_difference: to the previous version on the same validation rows; None if there was no comparison.
         model: the winner; None in results that an earlier release stored.
     """
 
@@ -217,7 +223,7 @@ class Publication(_Result):
 
 
 class Move(_Result):
-    """Production moved by hand."""
+    """A change of the production version by hand."""
 
     from_version: str | None
     to_version: str
@@ -225,7 +231,7 @@ class Move(_Result):
 
 
 class Best(_Result):
-    """The winner as the summary shows it."""
+    """The winner in the summary."""
 
     model_type: str
     cumulative_idx: int

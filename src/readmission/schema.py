@@ -1,7 +1,7 @@
 """The record of a hospital stay: its 50 columns, their kinds, vocabularies, ranges and labels.
 
-The only place that knows them. Source: UCI "Diabetes 130-US hospitals for years 1999-2008" (Strack et al. 2014,
-https://doi.org/10.1155/2014/781670, table 1; CC BY 4.0). Levels and observed ranges were read off the published file.
+The single definition. Source: UCI "Diabetes 130-US hospitals for years 1999-2008" (Strack et al. 2014,
+https://doi.org/10.1155/2014/781670, table 1; CC BY 4.0). Levels and observed ranges are those of the published file.
 """
 
 from dataclasses import dataclass
@@ -46,9 +46,9 @@ class Column:
         kind: what it holds.
         description: one line for people.
         example: a value of the documented example record.
-        levels: known words of a category or known numbers of a code, as text.
-        low, high: the possible range of a number; beyond it a value is an error.
-        seen_low, seen_high: the range in the published file; beyond it a value is unusual, not wrong.
+        levels: known values of a category or code, as text.
+        low, high: the allowed range of a number; a value outside is an error.
+        seen_low, seen_high: the range in the published file; a value outside is unseen, but valid.
         unit: unit of a count.
     """
 
@@ -65,7 +65,7 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        """Whether the source writes whole numbers here."""
+        """Whether the source has whole numbers in this column."""
         return self.kind in (Kind.IDENTIFIER, Kind.CODE, Kind.COUNT)
 
 
@@ -186,4 +186,4 @@ IDENTIFIERS: tuple[str, ...] = (ENCOUNTER_ID, PATIENT_NBR)
 RECORD_COLUMNS: tuple[Column, ...] = tuple(
     column for column in COLUMNS if column.kind not in (Kind.IDENTIFIER, Kind.LABEL)
 )
-"""The 47 columns that describe a stay: what a prediction is made from."""
+"""The 47 columns that describe a stay: the input of a prediction."""

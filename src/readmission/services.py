@@ -1,4 +1,4 @@
-"""Where the services are and how to log in: explicit settings first, else the local stack's own."""
+"""Addresses and logins of the services: from the settings, else those of the local stack."""
 
 from pathlib import Path
 
@@ -28,27 +28,27 @@ class Services(BaseModel):
 
 
 def credentials_path(settings: Settings) -> Path:
-    """Where the local stack keeps the secrets that it generated (mode 0600)."""
+    """The file with the secrets that the local stack generated (mode 0600)."""
     return settings.home / CREDENTIALS_NAME
 
 
 def local_credentials(settings: Settings) -> dict[str, str]:
-    """The local stack's secrets by name; empty where it never started.
+    """The local stack's secrets by name; empty if it has never started.
 
     Raises:
-        BadInputError: the file is damaged or may not be read.
+        BadInputError: the file is damaged, or its permissions forbid reading it.
     """
     path = credentials_path(settings)
     try:
         return _SECRETS.validate_json(path.read_bytes()) if path.is_file() else {}
     except OSError as error:
         raise BadInputError(f"Cannot read {path} ({error.strerror}): ask its owner, or set READMISSION_HOME") from None
-    except ValueError:  # its message would show the content
+    except ValueError:  # its message contains the secrets
         raise BadInputError(f"{path} is damaged: restore it from a backup") from None
 
 
 def resolve_services(settings: Settings) -> Services:
-    """Put settings and the local stack's credentials together.
+    """Combine the settings with the local stack's credentials.
 
     Raises:
         BadInputError: the local stack's secrets cannot be read.

@@ -92,4 +92,4 @@ def test_a_zip_of_an_unknown_method(home: Settings, bucket: Services, tmp_path: 
     damaged(path, method, method + 1, b"\x63")
     damaged(path, 8, 9, b"\x63")
     message = refusal(home, bucket, path)
-    assert message == "data.zip: packed in a way that is not supported; use a plain zip file"
+    assert message == "data.zip: compressed with a method that is not supported; use a plain zip file"

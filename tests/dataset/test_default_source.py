@@ -19,7 +19,7 @@ def default_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     assert sources.DEFAULT_URL.startswith("https://archive.ics.uci.edu/static/public/296/")
     monkeypatch.setattr(sources, "DEFAULT_URL", f"{site.url}/296.zip")
     monkeypatch.setattr(acquire_module, "CSV_SHA256", sha256_of(example_csv()))
-    monkeypatch.setattr(acquire_module, "STAND_IN", "synthetic:300")
+    monkeypatch.setattr(acquire_module, "FALLBACK_SOURCE", "synthetic:300")
     return site
 
 

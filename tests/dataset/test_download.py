@@ -37,7 +37,7 @@ def test_a_web_page_in_place_of_data(home: Settings, bucket: Services, site: Sit
 def test_a_download_that_breaks_off(home: Settings, bucket: Services, site: Site, tmp_path: Path) -> None:
     url = site.serve("/stays.csv", example_csv(), length=len(example_csv()) + 1000)
     message = refusal(home, bucket, url, ServiceDownError)
-    assert message.startswith(f"url:{url}: download from 127.0.0.1 failed (it broke off); ")
+    assert message.startswith(f"url:{url}: download from 127.0.0.1 failed (the connection was closed early); ")
     site.serve("/stays.csv", example_csv())
     assert_obtained(get(home, bucket, url), example_csv(), home, bucket, tmp_path)
 
@@ -55,7 +55,7 @@ def test_a_server_that_falls_silent(
 
 def test_redirects_without_end(home: Settings, bucket: Services, site: Site) -> None:
     url = site.serve("/stays.csv", b"", 302, Location="/stays.csv")
-    assert "failed (it redirects without end)" in refusal(home, bucket, url, ServiceDownError)
+    assert "failed (it redirects too often)" in refusal(home, bucket, url, ServiceDownError)
 
 
 def test_a_redirect_to_something_else_than_a_web_address(home: Settings, bucket: Services, site: Site) -> None:

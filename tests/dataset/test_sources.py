@@ -9,7 +9,7 @@ from readmission.errors import BadInputError
     ("text", "message"),
     [
         ("", "The data source is empty; give "),
-        ("ftp://host/x", "Data source ftp://... is not known; give a path, http(s)://"),
+        ("ftp://host/x", "Data source ftp://... is not supported; give a path, http(s)://"),
         (f"http://{HIDDEN}:x@/", "The data source is not a valid URL"),
         (f"http://host:{HIDDEN}/", "The data source is not a valid URL"),
         ("https://[::1/x", "The data source is not a valid URL"),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from readmission.dataset.parts import PARTS, SHARES, Part
 from readmission.dataset.row_keys import read_keys
-from readmission.dataset.split import UNASSIGNED, Groups, assign_parts, class_shares, cut_batches, gather
+from readmission.dataset.split import UNASSIGNED, Groups, assign_splits, class_shares, cut_batches, gather
+from readmission.dataset.splits import SHARES, SPLITS, Split
 from readmission.errors import BadInputError
 from readmission.schema import LABELS
 
@@ -52,54 +52,54 @@ def fresh(groups: Groups) -> Codes:
     return np.full(len(groups.keys), UNASSIGNED, np.int8)
 
 
-def parts_of_rows(population: Population, seed: int, known: Codes | None = None) -> Codes:
+def splits_of_rows(population: Population, seed: int, known: Codes | None = None) -> Codes:
     groups = population.groups
-    return assign_parts(groups, fresh(groups) if known is None else known, seed)[groups.of_row]
+    return assign_splits(groups, fresh(groups) if known is None else known, seed)[groups.of_row]
 
 
-def assert_balanced(labels: Codes, part_of_row: Codes) -> None:
+def assert_balanced(labels: Codes, split_of_row: Codes) -> None:
     whole = class_shares(labels, len(LABELS))
-    for part, share in enumerate(SHARES):
-        rows = part_of_row == part
+    for split, share in enumerate(SHARES):
+        rows = split_of_row == split
         assert abs(rows.mean() - share) <= SIZE_TOLERANCE
         assert np.abs(class_shares(labels[rows], len(LABELS)) - whole).max() <= SIZE_TOLERANCE
 
 
-def parts_by_key(keys: npt.NDArray[np.int64], part_of_row: Codes) -> dict[int, set[int]]:
+def splits_by_key(keys: npt.NDArray[np.int64], split_of_row: Codes) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
-    for key, part in zip(keys.tolist(), part_of_row.tolist(), strict=True):
-        found.setdefault(key, set()).add(part)
+    for key, split in zip(keys.tolist(), split_of_row.tolist(), strict=True):
+        found.setdefault(key, set()).add(split)
     return found
 
 
-def test_parts_and_shares() -> None:
-    assert dict(zip(PARTS, SHARES, strict=True)) == {Part.TRAIN: 0.70, Part.VALIDATION: 0.15, Part.TEST: 0.15}
+def test_splits_and_shares() -> None:
+    assert dict(zip(SPLITS, SHARES, strict=True)) == {Split.TRAIN: 0.70, Split.VALIDATION: 0.15, Split.TEST: 0.15}
 
 
 @settings(max_examples=40, deadline=None)
 @given(populations(), seeds)
 def test_sizes_and_class_shares_are_close_to_their_targets(population: Population, seed: int) -> None:
-    assert_balanced(population.labels, parts_of_rows(population, seed))
+    assert_balanced(population.labels, splits_of_rows(population, seed))
 
 
 @settings(max_examples=15, deadline=None)
 @given(populations(), seeds)
-def test_each_group_is_in_one_part(population: Population, seed: int) -> None:
-    parts = parts_by_key(population.keys, parts_of_rows(population, seed))
-    assert {len(found) for found in parts.values()} == {1}
-    assert set().union(*parts.values()) == {0, 1, 2}
+def test_each_group_is_in_one_split(population: Population, seed: int) -> None:
+    splits = splits_by_key(population.keys, splits_of_rows(population, seed))
+    assert {len(found) for found in splits.values()} == {1}
+    assert set().union(*splits.values()) == {0, 1, 2}
 
 
 @settings(max_examples=15, deadline=None)
 @given(populations(), seeds, st.floats(0.01, 0.99))
-def test_known_groups_keep_their_part(population: Population, seed: int, share: float) -> None:
+def test_known_groups_keep_their_split(population: Population, seed: int, share: float) -> None:
     groups = population.groups
     random = np.random.default_rng(seed)
     known = np.where(random.random(len(groups.keys)) < share, random.integers(0, 3, len(groups.keys)), UNASSIGNED)
-    parts = assign_parts(groups, known.astype(np.int8), seed)
-    remembered = known != UNASSIGNED
-    assert (parts[remembered] == known[remembered]).all()
-    assert set(np.unique(parts)) <= {0, 1, 2}
+    splits = assign_splits(groups, known.astype(np.int8), seed)
+    known_already = known != UNASSIGNED
+    assert (splits[known_already] == known[known_already]).all()
+    assert set(np.unique(splits)) <= {0, 1, 2}
 
 
 @settings(max_examples=15, deadline=None)
@@ -109,17 +109,17 @@ def test_new_groups_are_balanced_beside_known_ones(first: Population, second: Po
         np.concatenate([first.keys, -1 - second.keys]), np.concatenate([first.labels, second.labels]), len(LABELS)
     )
     known = fresh(groups)
-    known[groups.keys >= 0] = assign_parts(first.groups, fresh(first.groups), seed)
-    part_of_row = assign_parts(groups, known, seed + 1)[groups.of_row]
-    assert_balanced(second.labels, part_of_row[len(first.labels) :])
+    known[groups.keys >= 0] = assign_splits(first.groups, fresh(first.groups), seed)
+    split_of_row = assign_splits(groups, known, seed + 1)[groups.of_row]
+    assert_balanced(second.labels, split_of_row[len(first.labels) :])
 
 
 @settings(max_examples=10, deadline=None)
 @given(populations(), seeds)
-def test_a_seed_draws_the_same_parts_again_and_another_seed_others(population: Population, seed: int) -> None:
-    once = parts_of_rows(population, seed)
-    np.testing.assert_array_equal(parts_of_rows(population, seed), once)
-    assert (parts_of_rows(population, seed + 1) != once).any()
+def test_a_seed_draws_the_same_splits_again_and_another_seed_others(population: Population, seed: int) -> None:
+    once = splits_of_rows(population, seed)
+    np.testing.assert_array_equal(splits_of_rows(population, seed), once)
+    assert (splits_of_rows(population, seed + 1) != once).any()
 
 
 @settings(max_examples=10, deadline=None)
@@ -127,20 +127,20 @@ def test_a_seed_draws_the_same_parts_again_and_another_seed_others(population: P
 def test_the_order_of_rows_does_not_matter(population: Population, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(population.keys))
     shuffled = Population(population.keys[order], population.labels[order])
-    np.testing.assert_array_equal(parts_of_rows(shuffled, seed), parts_of_rows(population, seed)[order])
+    np.testing.assert_array_equal(splits_of_rows(shuffled, seed), splits_of_rows(population, seed)[order])
 
 
 def test_nothing_new_changes_nothing() -> None:
     groups = gather(np.array([5, 5, 9]), np.array([0, 1, 2], np.int8), 3)
     known = np.array([2, 0], np.int8)
-    np.testing.assert_array_equal(assign_parts(groups, known, 1), known)
+    np.testing.assert_array_equal(assign_splits(groups, known, 1), known)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7])
 def test_tiny_files_are_split_too(rows: int) -> None:
     keys, labels = np.arange(rows), np.zeros(rows, np.int8)
-    parts = assign_parts(gather(keys, labels, 3), np.full(rows, UNASSIGNED, np.int8), 1)
-    assert ((parts >= 0) & (parts <= 2)).all()
+    splits = assign_splits(gather(keys, labels, 3), np.full(rows, UNASSIGNED, np.int8), 1)
+    assert ((splits >= 0) & (splits <= 2)).all()
 
 
 def test_groups_count_their_labels() -> None:
@@ -213,20 +213,20 @@ def test_class_shares() -> None:
 
 def test_the_real_file_by_patient(real_csv: Path) -> None:
     keys = read_keys(real_csv)
-    part_of_row = parts_of_rows(Population(keys.patient_nbr, keys.labels), 42)
-    assert_balanced(keys.labels, part_of_row)
-    parts = parts_by_key(keys.patient_nbr, part_of_row)
-    assert len(parts) == 71_518
-    assert {len(found) for found in parts.values()} == {1}
+    split_of_row = splits_of_rows(Population(keys.patient_nbr, keys.labels), 42)
+    assert_balanced(keys.labels, split_of_row)
+    splits = splits_by_key(keys.patient_nbr, split_of_row)
+    assert len(splits) == 71_518
+    assert {len(found) for found in splits.values()} == {1}
 
 
 def test_the_real_file_by_encounter(real_csv: Path) -> None:
     keys = read_keys(real_csv)
-    part_of_row = parts_of_rows(Population(keys.encounter_id, keys.labels), 42)
-    sizes = np.bincount(part_of_row)
+    split_of_row = splits_of_rows(Population(keys.encounter_id, keys.labels), 42)
+    sizes = np.bincount(split_of_row)
     assert np.abs(sizes - np.array(SHARES) * 101_766).max() < 2
-    assert_balanced(keys.labels, part_of_row)
-    split_patients = [found for found in parts_by_key(keys.patient_nbr, part_of_row).values() if len(found) > 1]
+    assert_balanced(keys.labels, split_of_row)
+    split_patients = [found for found in splits_by_key(keys.patient_nbr, split_of_row).values() if len(found) > 1]
     assert len(split_patients) > 1_000  # what the split by patient prevents
 
 

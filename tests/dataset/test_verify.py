@@ -158,12 +158,12 @@ def test_missing_columns_are_all_named_up_to_five(refuse: Callable[[Rows], str])
 def test_an_extra_column(refuse: Callable[[Rows], str]) -> None:
     rows = [[*row, PRIVATE] for row in example_rows(2)]
     rows[0][-1] = "ward"
-    assert refuse(rows) == "stays.csv, line 1: not a known column: ward; take it out"
+    assert refuse(rows) == "stays.csv, line 1: unknown column: ward; remove it"
 
 
 def test_a_misspelt_column(refuse: Callable[[Rows], str]) -> None:
     rows = with_field(example_rows(2), 1, "weight", "wieght")
-    assert refuse(rows) == "stays.csv, line 1: missing column weight; not known: wieght"
+    assert refuse(rows) == "stays.csv, line 1: missing column weight; unknown: wieght"
 
 
 def test_columns_in_another_order(refuse: Callable[[Rows], str]) -> None:

@@ -1,4 +1,4 @@
-"""The compiled encoding of one record gives what the rules and the encoder give, for any record."""
+"""Encoding one record from cached values gives what the rules and the encoder give, for any record."""
 
 import numpy as np
 import pytest
@@ -33,23 +33,19 @@ def expected(encoder: Encoder, raw: Record) -> np.ndarray:
     return np.array([encoder.encode_record(clean_record(raw))], np.float32)
 
 
-def _levels(name: str) -> tuple[str, ...]:
-    return next(column.levels for column in RECORD_COLUMNS if column.name == name)
-
-
 def in_order(raw: Record) -> list[RawValue]:
     return [raw.get(column.name) for column in RECORD_COLUMNS]
 
 
 @settings(max_examples=200, deadline=None)
 @given(raw=record)
-def test_it_is_the_encoding_of_the_clean_record(encoder: Encoder, raw: Record) -> None:
+def test_encode_equals_the_encoding_of_the_clean_record(encoder: Encoder, raw: Record) -> None:
     np.testing.assert_array_equal(RowEncoder(encoder).encode(raw), expected(encoder, raw))
 
 
 @settings(max_examples=200, deadline=None)
 @given(raw=record)
-def test_known_values_give_the_same(encoder: Encoder, raw: Record) -> None:
+def test_cached_values_give_the_same(encoder: Encoder, raw: Record) -> None:
     rows = RowEncoder(encoder)
     assert rows.encode_known(in_order(raw)) is None
     for column in RECORD_COLUMNS:
@@ -61,12 +57,12 @@ def test_known_values_give_the_same(encoder: Encoder, raw: Record) -> None:
     np.testing.assert_array_equal(row.stack([found]), expected(encoder, raw))
 
 
-def test_every_kind_of_feature_is_in_this_test(encoder: Encoder) -> None:
+def test_the_fixture_has_every_kind_of_feature(encoder: Encoder) -> None:
     assert {feature.kind for feature in encoder.features} == {"number", "category", "rate"}
     assert {"prior_visits", "medications_given", "medications_per_10_days", "heart_failure"} <= set(encoder.names)
 
 
-def test_many_values_may_be_known(encoder: Encoder) -> None:
+def test_thousands_of_values_can_be_cached(encoder: Encoder) -> None:
     rows = RowEncoder(encoder)
     for number in range(5_000):
         rows.learn("diag_1", f"{number}")
@@ -86,23 +82,7 @@ def test_rows_are_stacked(encoder: Encoder) -> None:
     np.testing.assert_array_equal(row.stack([one.tolist() for one in single]), np.stack(single))
 
 
-def test_there_is_an_end_to_the_combinations_that_are_kept(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row, "MOST_TAILS", 2)
-    rows = RowEncoder(encoder)
-    for column in RECORD_COLUMNS:
-        rows.learn(column.name, None)
-    levels = _levels("insulin")
-    for level in levels:
-        rows.learn("insulin", level)
-    for level in (*levels, *levels):
-        raw: Record = {"insulin": level}
-        found = rows.encode_known(in_order(raw))
-        assert found is not None
-        np.testing.assert_array_equal(row.stack([found]), expected(encoder, raw))
-    assert len(rows._tails) == 2
-
-
-def test_there_is_an_end_to_what_is_kept(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_does_not_grow_beyond_its_limit(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row, "MOST_VALUES", 10)
     rows = RowEncoder(encoder)
     for number in range(50):
@@ -111,7 +91,7 @@ def test_there_is_an_end_to_what_is_kept(encoder: Encoder, monkeypatch: pytest.M
     assert known == [True, True, False, False]
 
 
-def test_a_count_that_is_no_number_is_refused(encoder: Encoder) -> None:
+def test_a_count_that_is_not_a_number_is_refused(encoder: Encoder) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         RowEncoder(encoder).encode({"num_medications": "many"})
 

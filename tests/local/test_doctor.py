@@ -132,7 +132,7 @@ def test_an_api_without_a_model_runs_nevertheless(tmp_path: Path) -> None:
     assert checks["API"].ok
     assert checks["API"].detail == f"answers on http://127.0.0.1:{port}"
     assert not checks["Served model"].ok
-    assert checks["Served model"].detail == "the API has none loaded yet"
+    assert checks["Served model"].detail == "the API has not loaded one yet"
 
 
 def test_the_served_model_is_told(tmp_path: Path) -> None:

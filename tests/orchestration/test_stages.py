@@ -172,7 +172,7 @@ def test_where_the_data_came_from_is_said() -> None:
 def test_too_few_rows_are_refused(trained: Trained) -> None:
     context = Context(trained.context.settings, trained.context.services, new_execution())
     options = Options(data="synthetic:4")
-    with pytest.raises(BadInputError, match=r"^Too few rows: the \w+ part got none with the outcome"):
+    with pytest.raises(BadInputError, match=r"^Too few rows: the \w+ split has none with the outcome"):
         pipeline.split(context, pipeline.download(context, options), options)
 
 

@@ -16,7 +16,7 @@ from readmission.warehouse.clean import clean_build
 from readmission.warehouse.connection import connect
 from readmission.warehouse.metadata.migrate import migrate
 from readmission.warehouse.raw import Assignment, create_views, store_batches, store_holdout, write_assignment
-from readmission.warehouse.split_assignments import note_parts
+from readmission.warehouse.split_assignments import save_new_assignments
 
 
 def fetch(url: SecretStr, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
@@ -68,7 +68,7 @@ def build(services: Services, execution: str, path: Path, assignment: Assignment
     migrate(services.platform_url)
     store(services, execution, path, assignment)
     with connect(services.raw_url) as raw:
-        note_parts(raw, execution, "encounter", assignment.encounter_id, assignment.part)
+        save_new_assignments(raw, execution, "encounter", assignment.encounter_id, assignment.split)
     with connect(services.clean_url) as clean:
         start_build(clean, execution)
     return clean_build(services, execution, assignment.batches)

@@ -31,7 +31,7 @@ def cleaned(databases: Services, small_csv: Path) -> Assignment:
     assignment = draw_assignment(small_csv, BATCHES)
     if SCHEMA not in builds_of(databases.clean_url) + builds_of(databases.raw_url):
         rows = build(databases, EXECUTION, small_csv, assignment)
-        assert rows == dict(zip(TABLES, np.bincount(assignment.part).tolist(), strict=True))
+        assert rows == dict(zip(TABLES, np.bincount(assignment.split).tolist(), strict=True))
     return assignment
 
 
@@ -54,7 +54,7 @@ def expected_rows(path: Path, assignment: Assignment, part: int) -> list[dict[st
             "readmitted": raw["readmitted"],
         }
         for row_id, raw in numbered
-        if assignment.part[row_id - 1] == part
+        if assignment.split[row_id - 1] == part
     ]
 
 
@@ -114,8 +114,8 @@ def test_cleaning_again_replaces(databases: Services, cleaned: Assignment) -> No
 def test_training_reads_what_the_file_holds_in_its_order(
     databases: Services, cleaned: Assignment, small_csv: Path, name: str
 ) -> None:
-    part = 0 if name.startswith("train") else 1
-    chosen = (cleaned.part == part) & (cleaned.batch_id <= 1)
+    split = 0 if name.startswith("train") else 1
+    chosen = (cleaned.split == split) & (cleaned.batch_id <= 1)
     raw = pa.Table.from_batches(open_batches(small_csv)).take(pa.array(np.flatnonzero(chosen)))
     with connect(databases.clean_url) as clean:
         table = read_clean(clean, name, SCHEMA)
@@ -145,7 +145,7 @@ def test_an_empty_table_can_be_read(databases: Services, cleaned: Assignment) ->
 
 def test_rows_are_counted(databases: Services, cleaned: Assignment) -> None:
     names = ["train_cumulative_0", "train_clean", "test_clean"]
-    expected = [(cleaned.batch_id == 0).sum(), (cleaned.part == 0).sum(), (cleaned.part == 2).sum()]
+    expected = [(cleaned.batch_id == 0).sum(), (cleaned.split == 0).sum(), (cleaned.split == 2).sum()]
     with connect(databases.clean_url) as clean:
         assert list(count_rows(clean, names, SCHEMA)) == expected
 
@@ -181,7 +181,7 @@ def test_the_real_file(warehouse: Services, real_csv: Path) -> None:
     rows = build(warehouse, "real", real_csv, assignment)
     assert sum(rows.values()) == 101_766
     query = "SELECT row_id, batch_id, encounter_id FROM build_real.train_clean ORDER BY row_id"
-    training = np.flatnonzero(assignment.part == 0)
+    training = np.flatnonzero(assignment.split == 0)
     expected = np.column_stack([training + 1, assignment.batch_id[training], assignment.encounter_id[training]])
     np.testing.assert_array_equal(np.array(fetch(warehouse.clean_url, query)), expected)
     counts = (

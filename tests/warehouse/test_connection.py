@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.services import Services
-from readmission.warehouse.connection import connect, place, statement
+from readmission.warehouse.connection import address, connect, statement
 
 
 def refusal(url: str, secret: str) -> str:
@@ -103,9 +103,9 @@ def test_others_see_the_name_of_the_application(warehouse: Services) -> None:
         assert column(warehouse.raw_url, query, pid) == ["readmission tests"]
 
 
-def test_the_place_of_a_url_has_no_password() -> None:
-    assert place(SecretStr("postgresql://me:hunter2@host.example:5433/db")) == "host.example:5433/db"
-    assert place(SecretStr("postgresql://me:hunter2@host.example/db")) == "host.example:5432/db"
+def test_the_address_of_a_url_has_no_password() -> None:
+    assert address(SecretStr("postgresql://me:hunter2@host.example:5433/db")) == "host.example:5433/db"
+    assert address(SecretStr("postgresql://me:hunter2@host.example/db")) == "host.example:5432/db"
 
 
 def test_names_are_quoted() -> None:

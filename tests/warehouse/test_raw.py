@@ -60,27 +60,27 @@ def test_tables_give_back_the_real_file_byte_for_byte(warehouse: Services, real_
 def stored(warehouse: Services, small_csv: Path) -> Assignment:
     assignment = draw_assignment(small_csv, 4)
     batches, holdout = store(warehouse, EXECUTION, small_csv, assignment)
-    assert batches == np.bincount(assignment.batch_id[assignment.part == 0]).tolist()
-    assert holdout == [int((assignment.part == 1).sum()), int((assignment.part == 2).sum())]
+    assert batches == np.bincount(assignment.batch_id[assignment.split == 0]).tolist()
+    assert holdout == [int((assignment.split == 1).sum()), int((assignment.split == 2).sum())]
     return assignment
 
 
 def test_each_table_holds_its_rows(warehouse: Services, stored: Assignment) -> None:
     for number in range(4):
         assert row_ids(warehouse, f"batch_{number}") == rows_where(stored.batch_id == number)
-    assert row_ids(warehouse, "validation_raw") == rows_where(stored.part == 1)
-    assert row_ids(warehouse, "test_raw") == rows_where(stored.part == 2)
+    assert row_ids(warehouse, "validation_raw") == rows_where(stored.split == 1)
+    assert row_ids(warehouse, "test_raw") == rows_where(stored.split == 2)
 
 
 def test_each_cumulative_view_holds_its_batches(warehouse: Services, stored: Assignment) -> None:
     for last in range(4):
         expected = rows_where((stored.batch_id >= 0) & (stored.batch_id <= last))
         assert row_ids(warehouse, f"train_cumulative_{last}") == expected
-    assert row_ids(warehouse, "train_raw") == rows_where(stored.part == 0)
+    assert row_ids(warehouse, "train_raw") == rows_where(stored.split == 0)
 
 
 def test_views_show_the_values_of_the_file(warehouse: Services, stored: Assignment, small_csv: Path) -> None:
-    training = [line for line, part in zip(data_lines(small_csv), stored.part, strict=True) if part == 0]
+    training = [line for line, part in zip(data_lines(small_csv), stored.split, strict=True) if part == 0]
     assert dump(warehouse, "train_cumulative_3").splitlines() == dump(warehouse, "train_raw").splitlines() == training
 
 
@@ -104,7 +104,7 @@ def test_the_assignment_comes_back(warehouse: Services, stored: Assignment) -> N
     with connect(warehouse.raw_url) as raw:
         again = read_placement(raw, SCHEMA)
     assert again.batches == stored.batches == 4
-    for name in ("part", "batch_id"):
+    for name in ("split", "batch_id"):
         np.testing.assert_array_equal(getattr(again, name), getattr(stored, name))
         assert getattr(again, name).dtype == getattr(stored, name).dtype
 
@@ -115,7 +115,7 @@ def test_the_assignment_is_readable_by_people(warehouse: Services, stored: Assig
     expected = [
         (row, encounter, parts[part], batch if part == 0 else None)
         for row, (encounter, part, batch) in enumerate(
-            zip(stored.encounter_id.tolist(), stored.part.tolist(), stored.batch_id.tolist(), strict=True), 1
+            zip(stored.encounter_id.tolist(), stored.split.tolist(), stored.batch_id.tolist(), strict=True), 1
         )
     ]
     assert fetch(warehouse.raw_url, query) == expected
@@ -128,8 +128,8 @@ def test_storing_again_replaces(warehouse: Services, stored: Assignment, small_c
     store_holdout(warehouse, EXECUTION, small_csv, stored)
     for number in range(4):
         assert row_ids(warehouse, f"batch_{number}") == rows_where(stored.batch_id == number)
-    assert row_ids(warehouse, "train_cumulative_3") == rows_where(stored.part == 0)
-    assert row_ids(warehouse, "validation_raw") == rows_where(stored.part == 1)
+    assert row_ids(warehouse, "train_cumulative_3") == rows_where(stored.split == 0)
+    assert row_ids(warehouse, "validation_raw") == rows_where(stored.split == 1)
 
 
 def test_a_file_that_cannot_be_stored_leaves_no_table(warehouse: Services, small_csv: Path, tmp_path: Path) -> None:

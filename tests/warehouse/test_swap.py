@@ -12,7 +12,7 @@ from readmission.services import Services
 from readmission.warehouse.builds import current_execution, start_build, swap_in
 from readmission.warehouse.connection import connect
 from readmission.warehouse.metadata.migrate import migrate
-from readmission.warehouse.split_assignments import note_parts, remember_parts
+from readmission.warehouse.split_assignments import commit_assignments, save_new_assignments
 from readmission.warehouse.swap import finish_swaps, swap
 
 PATIENCE = 15.0
@@ -47,7 +47,7 @@ def make_build(services: Services, execution: str, batches: int, rows: int) -> S
     sketch_build(services.raw_url, execution, tables, [*views, "train_raw"], rows)
     sketch_build(services.clean_url, execution, sorted(CLEAN), views, rows)
     with connect(services.raw_url) as raw:
-        note_parts(raw, execution, "patient", np.arange(rows), np.zeros(rows, np.int8))
+        save_new_assignments(raw, execution, "patient", np.arange(rows), np.zeros(rows, np.int8))
     return expected(batches, rows)
 
 
@@ -76,7 +76,7 @@ def swap_raw_half(services: Services, execution: str) -> None:
     with connect(services.platform_url) as platform:
         platform.execute("INSERT INTO swaps (execution) VALUES (%s)", [execution])
     with connect(services.raw_url) as raw:
-        remember_parts(raw, execution)
+        commit_assignments(raw, execution)
         swap_in(raw, execution)
 
 
@@ -135,7 +135,7 @@ def test_a_second_swap_does_nothing(warehouse: Services, first: Sets) -> None:
     assert current(warehouse) == first
 
 
-def test_new_parts_are_remembered_once(warehouse: Services, first: Sets, second: Sets) -> None:
+def test_new_assignments_are_stored_once(warehouse: Services, first: Sets, second: Sets) -> None:
     count = "SELECT count(*) FROM split_memory"
     assert column(warehouse.raw_url, count) == [30]
     swap_raw_half(warehouse, "two")
@@ -143,7 +143,7 @@ def test_new_parts_are_remembered_once(warehouse: Services, first: Sets, second:
     assert column(warehouse.raw_url, count) == [30 + 20]
 
 
-def test_a_build_without_new_parts_can_be_swapped_in(warehouse: Services, first: Sets, second: Sets) -> None:
+def test_a_build_without_new_assignments_can_be_swapped_in(warehouse: Services, first: Sets, second: Sets) -> None:
     execute(warehouse.raw_url, "DROP TABLE build_two.fresh_parts")
     swap(warehouse, "two")
     assert current(warehouse) == second

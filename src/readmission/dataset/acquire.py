@@ -1,4 +1,4 @@
-"""Get the data file from wherever it is, check it, keep it here, and share it through S3."""
+"""Obtain the data file from its source, verify it, cache it, and upload it to S3."""
 
 import errno
 import functools
@@ -20,41 +20,41 @@ from readmission.schema import CSV_SHA256
 from readmission.services import Services
 from readmission.settings import Settings
 
-STAND_IN = "synthetic:101766"
-"""As many synthetic records as the published file has."""
+FALLBACK_SOURCE = "synthetic:101766"
+"""Used where the default source cannot be reached: as many synthetic records as the published file has."""
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DefaultSourceDownError(ServiceDownError):
-    """The published file cannot be had: the one error for which synthetic records may stand in."""
+    """The default source cannot be reached: the only error after which synthetic records are used instead."""
 
 
 def acquire(settings: Settings, services: Services, source: str | None, report: Report) -> Dataset:
-    """Obtain, verify, cache and share one data file. What was obtained before is not obtained again.
+    """Obtain one data file, verify it, cache it and upload it to S3; a cached file is not obtained again.
 
     Args:
-        settings: ``home`` holds the cache; ``data`` is the source, ``data_sha256`` the digest to insist on.
+        settings: ``home`` holds the cache; ``data`` is the source, ``data_sha256`` the expected digest.
         services: the S3 endpoint of the data files, and of sources ``s3://bucket/key``.
-        source: wins over ``settings.data``; None with no setting either is the published file from UCI's archive.
-        report: told of progress.
+        source: overrides ``settings.data``; if both are None, the published file from UCI's archive.
+        report: called with the progress.
 
     Raises:
-        BadInputError: the source or its content is wrong; cache and S3 are left as they were.
+        BadInputError: the source or its content is wrong; cache and S3 are unchanged.
         ServiceDownError: the source or S3 does not answer.
     """
     wanted = parse_source(settings.data if source is None else source)
     store = ObjectStore(services)
     dataset = _obtain(settings, store, wanted, report)
-    _share(settings, store, dataset, report)
+    _upload(settings, store, dataset, report)
     return dataset
 
 
 def acquire_or_synthetic(settings: Settings, services: Services, report: Report) -> Dataset:
-    """As ``acquire``, but synthetic records stand in for the default source where that cannot be reached.
+    """Like ``acquire``, but use synthetic records if the default source cannot be reached.
 
     Returns:
-        The dataset; ``fallback`` says why it is synthetic although nobody asked for that.
+        The dataset; if synthetic records replace the default source, ``fallback`` says why.
 
     Raises:
         BadInputError, ServiceDownError: as ``acquire``.
@@ -67,14 +67,14 @@ def acquire_or_synthetic(settings: Settings, services: Services, report: Report)
     except DefaultSourceDownError as error:
         if settings.data_sha256:
             raise
-        synthetic = _obtain(settings, store, parse_source(STAND_IN), report)
+        synthetic = _obtain(settings, store, parse_source(FALLBACK_SOURCE), report)
         dataset = synthetic.model_copy(update={"fallback": str(error)})
-    _share(settings, store, dataset, report)
+    _upload(settings, store, dataset, report)
     return dataset
 
 
 def open_dataset(settings: Settings, services: Services, dataset: Dataset) -> Path:
-    """The local path of a dataset's file; on a host that never saw it, fetched from S3.
+    """The local path of a dataset's file, which is downloaded from S3 if it is not in the cache.
 
     Raises:
         BadInputError: S3 does not have it, or has other content under its key.
@@ -104,7 +104,7 @@ def _obtain(settings: Settings, store: ObjectStore, source: Source, report: Repo
     expected = settings.data_sha256 or (CSV_SHA256 if _is_default(source) else None)
     dataset = cache.find(source.key, state)
     if dataset is None or (expected and dataset.sha256 != expected):
-        dataset = _known(cache, store, source, expected) or _read(cache, store, source, expected, report)
+        dataset = _find_default(cache, store, source, expected) or _read(cache, store, source, expected, report)
         cache.record(source.key, state, dataset)
     return dataset
 
@@ -114,7 +114,7 @@ def _is_default(source: Source) -> bool:
 
 
 def _state(source: Source, store: ObjectStore) -> str:
-    """What tells that the source has not changed; web addresses are taken to be constant."""
+    """A value that changes when the source changes; the content of a web address is assumed constant."""
     if source.scheme is Scheme.FILE:
         return file_state(_require_file(source))
     if source.scheme is Scheme.S3:
@@ -124,25 +124,25 @@ def _state(source: Source, store: ObjectStore) -> str:
 
 
 def _require_file(source: Source) -> Path:
-    path = Path(source.place)
+    path = Path(source.location)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
-    except OSError as error:  # a folder above it is closed to us, a name is too long
-        raise BadInputError(f"{source.place}: cannot be read ({error.strerror})") from None
+    except OSError as error:  # no permission for a parent folder, or too long a name
+        raise BadInputError(f"{source.location}: cannot be read ({error.strerror})") from None
     if is_folder:
-        raise BadInputError(f"{source.place}: this is a folder; give a CSV or zip file")
+        raise BadInputError(f"{source.location}: this is a folder; give a CSV or zip file")
     if not is_file:
-        raise BadInputError(f"{source.place}: no such file; check the path or READMISSION_DATA")
+        raise BadInputError(f"{source.location}: no such file; check the path or READMISSION_DATA")
     return path
 
 
 def _bucket_and_key(source: Source) -> tuple[str, str]:
-    bucket, _, key = source.place.partition("/")
+    bucket, _, key = source.location.partition("/")
     return bucket, key
 
 
-def _known(cache: Cache, store: ObjectStore, source: Source, expected: str | None) -> Dataset | None:
-    """The default source's file, whose digest is known beforehand, if it came here or to S3 by another way."""
+def _find_default(cache: Cache, store: ObjectStore, source: Source, expected: str | None) -> Dataset | None:
+    """The default source's file, found by its known digest, if the cache or S3 has it already."""
     if not _is_default(source) or expected is None:
         return None
     path = cache.path(expected)
@@ -174,11 +174,11 @@ def _report_rows(report: Report, rows: int) -> None:
 
 
 def _stage(source: Source, store: ObjectStore, folder: Path, report: Report) -> Path:
-    """Bring the source's CSV into a folder, unpacked, unchecked."""
+    """Write the source's CSV into a folder, unpacked but not verified."""
     raw = folder / "raw"
     match source.scheme:
         case Scheme.SYNTHETIC:
-            rows = int(source.place)
+            rows = int(source.location)
             write_synthetic(raw, rows, report=lambda done: report("generate", done, rows))
         case Scheme.FILE:
             _copy(source, raw)
@@ -195,24 +195,24 @@ def _stage(source: Source, store: ObjectStore, folder: Path, report: Report) -> 
 
 def _copy(source: Source, path: Path) -> None:
     try:
-        shutil.copyfile(source.place, path)
+        shutil.copyfile(source.location, path)
     except OSError as error:
-        if error.errno in _NO_ROOM:  # that is the copy's fault, not the source's
+        if error.errno in _DISK_FULL:  # writing failed, not reading the source
             raise
-        raise BadInputError(f"{source.place}: cannot be read ({error.strerror})") from None
+        raise BadInputError(f"{source.location}: cannot be read ({error.strerror})") from None
 
 
 def _download(source: Source, path: Path, report: Report) -> None:
     try:
-        download(source.place, path, source.label, report)
+        download(source.location, path, source.label, report)
     except (BadInputError, ServiceDownError) as error:
         if _is_default(source):
-            # Nobody gave this address, so nobody can mend it, be it that the archive is down or has moved.
+            # The user did not give this address and cannot correct it, whether the archive is down or has moved.
             raise DefaultSourceDownError(str(error)) from None
         raise
 
 
-def _share(settings: Settings, store: ObjectStore, dataset: Dataset, report: Report) -> None:
+def _upload(settings: Settings, store: ObjectStore, dataset: Dataset, report: Report) -> None:
     path = Cache(settings.home).path(dataset.sha256)
     if path and not store.exists(dataset.key):
         store.put(path, dataset.key, report)

@@ -1,4 +1,4 @@
-"""Take the data file out of a zip archive."""
+"""Extract the data file from a zip archive."""
 
 import lzma
 import zipfile
@@ -12,7 +12,7 @@ from readmission.errors import BadInputError
 from readmission.schema import CSV_NAME
 
 MAX_CSV_BYTES = 4 << 30
-"""Larger members are refused unopened: twice a file of ten million encounters."""
+"""Members that would unpack to more are refused; twice the size of ten million encounters."""
 CHUNK_BYTES = 1 << 20
 ENCRYPTED = 0x1
 
@@ -20,19 +20,19 @@ _DAMAGED = "the zip file is damaged or incomplete; get it again"
 
 
 def is_zip(path: Path) -> bool:
-    """Whether the file begins as zip archives do, be it complete or not."""
+    """Whether the file starts like a zip archive; it may still be incomplete."""
     with path.open("rb") as file:
         return file.read(2) == b"PK"
 
 
 def extract_csv(archive: Path, target: Path, name: str, report: Report) -> None:
-    """Write the archive's data file to ``target``: the member called as published, or else its only CSV.
+    """Write the archive's data file to ``target``: the member with the published name, else its only CSV.
 
     Args:
         archive: a zip file.
-        target: a file to write; its content is of no use when this fails.
-        name: what messages call the archive.
-        report: told bytes.
+        target: a file to write; incomplete if this fails.
+        name: of the archive in messages.
+        report: called with the number of bytes.
 
     Raises:
         BadInputError: the archive is damaged, encrypted, holds no such file, or one of more than ``MAX_CSV_BYTES``.
@@ -56,7 +56,7 @@ def _choose(opened: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
 
 
 def _is_table(member: zipfile.ZipInfo) -> bool:
-    # macOS adds a shadow of each file, of the same name.
+    # macOS adds a metadata file of the same name for each file.
     return member.filename.lower().endswith(".csv") and not member.filename.startswith("__MACOSX/")
 
 
@@ -65,7 +65,7 @@ def _base(member: zipfile.ZipInfo) -> str:
 
 
 def _unpack(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, report: Report) -> None:
-    """Reading ends at the size that the archive states and checks the CRC there."""
+    """Extract a member; no more than its stated size is read, and its CRC is checked."""
     done = 0
     with opened.open(member) as source, target.open("wb") as file:
         while chunk := source.read(CHUNK_BYTES):
@@ -81,8 +81,8 @@ def _plain_errors(name: str) -> Iterator[None]:
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
         raise BadInputError(f"{name}: {_DAMAGED}") from None
     except OSError as error:
-        if error.errno is not None:  # of the disk; that of damaged bzip2 has no number
+        if error.errno is not None:  # a disk error; the error of damaged bzip2 data has no number
             raise
         raise BadInputError(f"{name}: {_DAMAGED}") from None
     except NotImplementedError:
-        raise BadInputError(f"{name}: packed in a way that is not supported; use a plain zip file") from None
+        raise BadInputError(f"{name}: compressed with a method that is not supported; use a plain zip file") from None

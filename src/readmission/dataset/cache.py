@@ -1,7 +1,7 @@
-"""The verified files of this machine, ``<home>/data/<sha256>.csv``, and an index of the sources they came from.
+"""Cache of verified files, ``<home>/data/<sha256>.csv``, with an index of the sources they came from.
 
-A file gets its name only after all checks, at once. The index only saves work: without it files are hashed again and
-sources read again, so losing an entry to another process at the same moment does no harm.
+A file is renamed to its final name after all checks. The index only saves work: without an entry the file is hashed and
+the source is read again, so a lost update (two processes write at the same moment) does no harm.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ INDEX_NAME = "index.json"
 
 
 class Entry(BaseModel):
-    """What a source gave, and the state of the source then."""
+    """The dataset of a source, and the state of the source when it was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +28,7 @@ class Entry(BaseModel):
 
 
 class Index(BaseModel):
-    """Entries by source, and the state of each cached file by digest when it was last hashed."""
+    """Entries by source; and by digest, the state of each cached file when it was last hashed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,26 +43,26 @@ class Cache:
         home: the folder of all local state.
 
     Raises:
-        BadInputError: by every method, where the disk is full or the folder cannot be read or written.
+        BadInputError: from every method, if the disk is full or the folder cannot be read or written.
     """
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "data"
 
     def find(self, key: str, state: str) -> Dataset | None:
-        """What the source gave, if its state is still the same and the file is still here, whole."""
+        """The dataset of a source, if the source has not changed and the cached file is intact."""
         entry = self._read().sources.get(key)
         found = entry is not None and entry.state == state and self.path(entry.dataset.sha256) is not None
         return entry.dataset if entry and found else None
 
     def rows(self, sha256: str) -> int | None:
-        """Rows of a verified file of which an index entry is left, else None."""
+        """Number of rows of a cached file, None if the index has no entry for it."""
         known = (entry.dataset for entry in self._read().sources.values())
         rows = next((dataset.rows for dataset in known if dataset.sha256 == sha256), None)
         return rows if self.path(sha256) else None
 
     def path(self, sha256: str) -> Path | None:
-        """The file of that digest, or None; hashed again if its size or time of change is not the remembered one."""
+        """The cached file with that digest, or None; hashed again if its size or modification time has changed."""
         path = self.folder / f"{sha256}.csv"
         with self._plain_errors():
             if not path.is_file():
@@ -76,10 +76,10 @@ class Cache:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A folder on the same disk for files that are not verified yet; gone afterwards.
+        """A temporary folder on the same disk for files that are not verified yet.
 
         Raises:
-            BadInputError: also for what the caller cannot write there.
+            BadInputError: also if the caller cannot write a file there.
         """
         with self._plain_errors():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class Cache:
                 yield Path(folder)
 
     def add(self, staged: Path, sha256: str) -> Path:
-        """Take in a checked file of that digest; ``staged`` is moved."""
+        """Add a verified file with that digest; ``staged`` is moved."""
         path = self.folder / f"{sha256}.csv"
         with self._plain_errors():
             staged.replace(path)
@@ -95,7 +95,7 @@ class Cache:
         return path
 
     def record(self, key: str, state: str, dataset: Dataset) -> None:
-        """Remember what a source gave."""
+        """Save the dataset of a source in the index."""
         index = self._read()
         entry = Entry(dataset=dataset, state=state)
         self._write(index.model_copy(update={"sources": {**index.sources, key: entry}}))
@@ -122,7 +122,7 @@ class Cache:
         try:
             yield
         except BrokenPipeError:
-            raise  # whoever read our progress went away
+            raise  # the reader of the progress output has gone
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise BadInputError(
@@ -131,7 +131,7 @@ class Cache:
 
 
 def file_state(path: Path) -> str:
-    """Size and time of last change: what tells that a file was not touched."""
+    """Size and modification time: a file with the same state is taken to be unchanged."""
     status = path.stat()
     return f"{status.st_size}:{status.st_mtime_ns}"
 

@@ -1,6 +1,6 @@
-"""Read a CSV file in batches of text, exactly as it is written; say where a broken one is broken.
+"""Read a CSV file as batches of text columns, unchanged; errors name the line and column.
 
-A row is one line: quoting is not known here (``verify`` refuses it), so joining the fields with commas gives the line.
+A row is one line: quotes have no meaning here (``verify`` refuses them), so the fields joined with commas are the line.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pyarrow.csv as pacsv
 from readmission.errors import BadInputError
 
 BLOCK_BYTES = 1 << 20
-"""Bytes per batch: of 256 KiB to 64 MiB the fastest on the published file, and still in the processor's cache."""
+"""Bytes per batch: the fastest of 256 KiB to 64 MiB on the published file."""
 
 HEADER_BYTES = 1 << 16
 
@@ -22,10 +22,10 @@ def read_header(path: Path, name: str | None = None) -> tuple[str, ...]:
 
     Args:
         path: a CSV file.
-        name: what messages call the file; its own name by default.
+        name: of the file in messages; by default its own.
 
     Raises:
-        BadInputError: the file cannot be read, is empty, is not UTF-8 or has no line end where a header would have.
+        BadInputError: the file cannot be read, is empty, is not UTF-8, or its first line is too long for a header.
     """
     return _names(_header_line(path, name or path.name))
 
@@ -50,15 +50,15 @@ def _names(header_line: str) -> tuple[str, ...]:
 
 
 def open_batches(path: Path, block_bytes: int = BLOCK_BYTES, name: str | None = None) -> Iterator[pa.RecordBatch]:
-    """Stream the rows in file order; a few blocks are in memory at a time, whatever the size of the file.
+    """Stream the rows in file order; only a few blocks are in memory at a time.
 
     Args:
         path: a CSV file with a header and LF or CRLF line ends.
-        block_bytes: about how much of the file one batch holds; no line may be longer.
-        name: what messages call the file; its own name by default.
+        block_bytes: approximate size of a batch; no line may be longer.
+        name: of the file in messages; by default its own.
 
     Yields:
-        Batches whose columns are all strings: ``None``, ``?`` and empty fields stay text. No batch for no rows.
+        Batches of string columns: ``None``, ``?`` and empty fields stay text. No batch is empty.
 
     Raises:
         BadInputError: as ``read_header``, or a row with too few or too many fields, or text that is not UTF-8.
@@ -72,12 +72,12 @@ def open_batches(path: Path, block_bytes: int = BLOCK_BYTES, name: str | None = 
         with _open(path, columns, block_bytes) as reader:
             yield from (batch for batch in reader if batch.num_rows)
     except pa.ArrowInvalid:
-        # Arrow's own text quotes the row: it must reach neither a log nor a person.
+        # Arrow's message quotes the row, which must not be printed or logged.
         raise BadInputError(_explain(path, name, columns, block_bytes)) from None
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """The lines as Arrow splits them (LF, CRLF or CR), one character per byte, without their ends."""
+    """The lines as Arrow splits them (LF, CRLF or CR), one character per byte, without line ends."""
     with path.open(encoding="latin-1") as file:
         for line in file:
             yield line.rstrip("\n")
@@ -86,7 +86,7 @@ def text_lines(path: Path) -> Iterator[str]:
 def _open(path: Path, columns: tuple[str, ...], block_bytes: int) -> pacsv.CSVStreamingReader:
     return pacsv.open_csv(
         path,
-        # The header is skipped and named here: a file that ends behind its header is no error then.
+        # With column names given and the header skipped, a file of only a header is not an error.
         read_options=pacsv.ReadOptions(block_size=block_bytes, column_names=columns, skip_rows=1),
         parse_options=pacsv.ParseOptions(quote_char=False, escape_char=False, ignore_empty_lines=False),
         convert_options=pacsv.ConvertOptions(
@@ -96,7 +96,7 @@ def _open(path: Path, columns: tuple[str, ...], block_bytes: int) -> pacsv.CSVSt
 
 
 def _explain(path: Path, name: str, columns: tuple[str, ...], block_bytes: int) -> str:
-    """Look for what Arrow refused; slow, but only ever once."""
+    """Find the line that Arrow refused; slow, but done once per error."""
     for number, line in enumerate(text_lines(path), 1):
         fields = line.split(",")
         if len(fields) != len(columns):

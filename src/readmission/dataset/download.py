@@ -1,4 +1,4 @@
-"""Download one file over HTTP: all of it or none, with errors for people. No address is printed with its secrets."""
+"""Download one file over HTTP, completely or not at all, with plain error messages that hold no secret of a URL."""
 
 from http import HTTPStatus
 from http.client import responses
@@ -13,23 +13,23 @@ from readmission.dataset.source_file import Report
 from readmission.errors import BadInputError, ServiceDownError
 
 CONNECT_SECONDS = 4
-"""For each address of the host: about ten seconds in all where it has one of IPv4 and one of IPv6."""
+"""Seconds per address of the host; about ten in all for a host with an IPv4 and an IPv6 address."""
 READ_SECONDS = 30
 CHUNK_BYTES = 1 << 18
 
 
 def download(url: str, path: Path, label: str, report: Report) -> None:
-    """Fetch ``url`` into ``path``. The caller drops ``path`` when this fails.
+    """Download ``url`` to ``path``. The caller deletes ``path`` if this fails.
 
     Args:
-        url: http or https, with whatever login or query it needs.
+        url: http or https; may hold a login and a query.
         path: a file to write.
-        label: what messages call the address: without secrets.
-        report: told bytes; total is 0 where the server does not say.
+        label: name of the address in messages, without secrets.
+        report: called with the number of bytes; the total is 0 if the server does not send it.
 
     Raises:
         BadInputError: the server has no such file, wants a login, or answers with a web page.
-        ServiceDownError: the server cannot be reached, fails, or breaks off.
+        ServiceDownError: the server cannot be reached, fails, or closes the connection.
     """
     fetch = pooch.HTTPDownloader(
         progressbar=_Progress(report), chunk_size=CHUNK_BYTES, timeout=(CONNECT_SECONDS, READ_SECONDS)
@@ -37,7 +37,7 @@ def download(url: str, path: Path, label: str, report: Report) -> None:
     try:
         fetch(url, str(path), None)
     except requests.HTTPError as error:
-        # pooch leaves the connection of a refusal open.
+        # pooch leaves the connection open after an error status.
         if error.response is not None:
             error.response.close()
         raise _refused(error, label) from None
@@ -52,7 +52,7 @@ def download(url: str, path: Path, label: str, report: Report) -> None:
 
 
 class _Progress:
-    """What pooch moves along in place of a progress bar."""
+    """Passes pooch's progress on, in place of a progress bar."""
 
     total = 0
 
@@ -67,11 +67,11 @@ class _Progress:
             self._report("download", min(self._done, self.total or self._done), self.total)
 
     def reset(self) -> None:
-        """Start anew: pooch ends by counting the whole total once more."""
+        """Set the count to 0; at the end pooch calls this and then counts the whole total once more."""
         self._done = 0
 
     def close(self) -> None:
-        """Nothing to tidy up."""
+        """Nothing to close."""
 
 
 def _refused(error: requests.HTTPError, label: str) -> BadInputError | ServiceDownError:
@@ -91,9 +91,9 @@ def _reason(error: requests.RequestException) -> str:
         (requests.exceptions.ProxyError, "the proxy cannot be reached"),
         (requests.exceptions.ConnectTimeout, f"no answer within {CONNECT_SECONDS} seconds"),
         (requests.exceptions.ReadTimeout, f"nothing more came for {READ_SECONDS} seconds"),
-        (requests.exceptions.ChunkedEncodingError, "it broke off"),
+        (requests.exceptions.ChunkedEncodingError, "the connection was closed early"),
         (requests.exceptions.ConnectionError, "no connection, or it was lost"),
-        (requests.exceptions.TooManyRedirects, "it redirects without end"),
+        (requests.exceptions.TooManyRedirects, "it redirects too often"),
     )
     return next((text for kind, text in reasons if isinstance(error, kind)), "unknown reason")
 

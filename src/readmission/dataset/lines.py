@@ -1,4 +1,4 @@
-"""The data lines of a CSV file as Arrow text, for moving whole rows without looking into them."""
+"""The data lines of a CSV file as Arrow text, to copy whole rows without parsing them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +9,14 @@ import pyarrow.csv as pacsv
 BLOCK_BYTES = 16 << 20
 
 _NO_DELIMITER = '"'
-"""A character that no verified file holds: each line becomes one field."""
+"""A delimiter that does not occur in a verified file, so that each line is one field."""
 
 
 def open_lines(path: Path) -> Iterator[pa.Array]:
     """Stream the lines below the header.
 
     Args:
-        path: a verified file: no quotes, so a line is a row.
+        path: a verified file; it has no quotes, so a line is a row.
 
     Yields:
         text arrays without line ends, in the order of the file.

@@ -1,4 +1,4 @@
-"""One bucket of an S3 endpoint: is an object there, put a file, get a file."""
+"""One bucket of an S3 endpoint: does an object exist, upload a file, download a file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +26,14 @@ CONNECT_SECONDS = 3
 READ_SECONDS = 60
 ATTEMPTS = 2
 TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 << 20, use_threads=False)
-"""To a server near by, one request without threads is faster than the default of parts in ten threads."""
+"""No threads: for a server near by, one request is faster than the default, a multipart transfer in ten threads."""
 
 ABSENT = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ObjectStore:
-    """Objects of one bucket. A server that does not answer is reported after seconds, not minutes.
+    """Objects of one bucket. If the server does not answer, requests fail within seconds.
 
     Args:
         services: endpoint, keys, and the bucket of the data files.
@@ -46,7 +46,7 @@ class ObjectStore:
 
     @cached_property
     def _client(self) -> "S3Client":
-        # Made when it is needed: making one takes 0.15 seconds.
+        # Created on first use: that takes 0.15 seconds.
         return _make_client(self._services)
 
     def at(self, bucket: str) -> "ObjectStore":
@@ -57,7 +57,7 @@ class ObjectStore:
         return other
 
     def exists(self, key: str) -> bool:
-        """Whether the object is there; a missing bucket holds nothing.
+        """Whether the object exists; False if the bucket does not exist.
 
         Raises:
             ServiceDownError: the server does not answer or refuses the login.
@@ -65,7 +65,7 @@ class ObjectStore:
         return self.etag(key) is not None
 
     def etag(self, key: str) -> str | None:
-        """The server's mark of the object's content, which changes with it; None where there is no such object.
+        """The ETag of an object, which changes with its content; None if there is no such object.
 
         Raises:
             ServiceDownError: the server does not answer or refuses the login.
@@ -77,7 +77,7 @@ class ObjectStore:
             return None
 
     def put(self, path: Path, key: str, report: Report = silent) -> None:
-        """Upload a file; the bucket is created if it is missing. Readers see the whole object or none.
+        """Upload a file; the bucket is created if it is missing. Readers see the complete object or none.
 
         Raises:
             ServiceDownError: the server does not answer or refuses the login.
@@ -89,11 +89,11 @@ class ObjectStore:
                 self._client.upload_fileobj(file, self.bucket, key, Callback=callback, Config=TRANSFER)
 
     def get(self, key: str, path: Path, report: Report = silent) -> None:
-        """Download an object to ``path``, which is replaced at once when all has arrived.
+        """Download an object to ``path``, which is replaced atomically once the object is complete.
 
         Raises:
             BadInputError: there is no such object.
-            ServiceDownError: the server does not answer, refuses the login or breaks off.
+            ServiceDownError: the server does not answer, refuses the login or closes the connection.
         """
         with self._plain_errors(key), TemporaryDirectory(dir=path.parent, prefix=".get-") as folder:
             size = self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
@@ -130,7 +130,7 @@ class ObjectStore:
 
 
 class _Bytes:
-    """Adds up the bytes that a transfer calls back with."""
+    """Adds up the numbers of bytes that boto3 reports to its callback."""
 
     def __init__(self, what: str, total: int, report: Report) -> None:
         self._what, self._total, self._report = what, total, report
@@ -152,7 +152,7 @@ def _make_client(services: Services) -> "S3Client":
         response_checksum_validation="when_required",
         proxies={} if urlsplit(services.s3_url).hostname in LOOPBACK else None,
     )
-    # A session of its own: boto3's default session is shared state.
+    # A separate session, since boto3's default session is global state.
     return boto3.session.Session().client(
         "s3",
         endpoint_url=services.s3_url,

@@ -1,4 +1,4 @@
-"""The columns of a file that a split needs: who, whose, and with what outcome."""
+"""The columns of a file that splitting needs: encounter, patient and outcome."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class Keys:
     Attributes:
         encounter_id: shape (n,).
         patient_nbr: shape (n,).
-        labels: position in LABELS, shape (n,).
+        labels: index into LABELS, shape (n,).
     """
 
     encounter_id: npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What is known of one verified data file, small enough to travel between tasks."""
+"""Description of one verified data file, small enough to pass between tasks."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -8,24 +8,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from readmission.schema import CSV_SHA256
 
 Report = Callable[[str, int, int], None]
-"""Progress: what is being done, how much is done, how much there is (bytes or rows; 0 where it is not known)."""
+"""Called with the progress: what is being done, how much is done, and the total (bytes or rows; 0 if unknown)."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A Report that tells nobody."""
+    """A Report that does nothing."""
 
 
 class Dataset(BaseModel):
     """One verified CSV file in the format of ``schema.COLUMNS``.
 
     Attributes:
-        source: what people see: ``uci:296``, ``file:NAME``, ``url:https://...`` (no login, no query), ``gdrive:ID``,
-            ``s3://bucket/key`` or ``synthetic:ROWS``.
+        source: as shown in messages: ``uci:296``, ``file:NAME``, ``url:https://...`` (no login, no query),
+            ``gdrive:ID``, ``s3://bucket/key`` or ``synthetic:ROWS``.
         kind: records of real stays, or synthetic ones.
         sha256: of the CSV itself, not of an archive around it.
         rows: encounters; the header is not counted.
         key: where the file is in the bucket of the data files.
-        fallback: why synthetic records took the place of the default source; empty where they did not.
+        fallback: why synthetic records replace the default source; empty if they do not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

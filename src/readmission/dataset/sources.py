@@ -1,4 +1,4 @@
-"""What a data source is called: by the person who gives it, to people, and in the index of the cache."""
+"""Names of a data source: as the user writes it, as messages show it, and as the cache's index stores it."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ DEFAULT_URL = "https://archive.ics.uci.edu/static/public/296/diabetes+130-us+hos
 """The zip file of UCI dataset 296."""
 DEFAULT_LABEL = "uci:296"
 GDRIVE_URL = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
-"""Where Google Drive hands out a shared file without its page of warnings."""
+"""Where Google Drive serves a shared file without its warning page."""
 
 MAX_SYNTHETIC_ROWS = 100_000_000
 FORMS = "a path, http(s)://..., gdrive://FILE_ID, s3://bucket/key or synthetic:ROWS"
@@ -35,30 +35,30 @@ class Source:
 
     Attributes:
         scheme: how the file is obtained.
-        label: what people see; no login, no query.
-        key: names the source in the index; differs where the file may differ, and holds no secret either.
-        place: path, URL with all its secrets, ``bucket/key`` or number of rows.
+        label: shown in messages and stored with models; no login, no query.
+        key: of the source in the index; two sources that may hold different files have different keys; no secret.
+        location: path, URL with all its secrets, ``bucket/key`` or number of rows.
     """
 
     scheme: Scheme
     label: str
     key: str
-    place: str
+    location: str
 
     @property
     def name(self) -> str:
-        """What messages about its content call it."""
+        """The name of the source in messages about its content."""
         return self.label.removeprefix("file:")
 
 
 def parse_source(text: str | None) -> Source:
-    """Understand what a person gave.
+    """Parse a data source.
 
     Args:
         text: path, URL, ``gdrive://ID``, ``s3://bucket/key`` or ``synthetic:ROWS``; None for the default source.
 
     Raises:
-        BadInputError: none of these.
+        BadInputError: it is none of these.
     """
     if text is None:
         return Source(Scheme.WEB, DEFAULT_LABEL, DEFAULT_LABEL, DEFAULT_URL)
@@ -67,7 +67,7 @@ def parse_source(text: str | None) -> Source:
     if "://" in text:
         scheme = text.split("://")[0].lower()
         if scheme not in _PARSERS:
-            raise BadInputError(f"Data source {scheme}://... is not known; give {FORMS}")
+            raise BadInputError(f"Data source {scheme}://... is not supported; give {FORMS}")
         return _PARSERS[scheme](text)
     return _file(text)
 
@@ -95,7 +95,7 @@ def _web(text: str) -> Source:
         address = f"url:{parts.scheme.lower()}://{_host(parts)}{parts.path}"
     except ValueError:
         raise BadInputError("The data source is not a valid URL; give http(s)://host/path") from None
-    # Two queries may mean two files, yet a query may hold a secret: the index tells them apart by digest.
+    # Another query may mean another file, but a query may hold a secret: the key holds its digest.
     query = f"#{hashlib.sha256(parts.query.encode()).hexdigest()}" if parts.query else ""
     return Source(Scheme.WEB, address, address + query, text)
 
@@ -115,12 +115,12 @@ def _gdrive(text: str) -> Source:
 
 
 def _s3(text: str) -> Source:
-    place = text.split("://", 1)[1]
-    bucket, _, key = place.partition("/")
+    location = text.split("://", 1)[1]
+    bucket, _, key = location.partition("/")
     if not bucket or not key:
         raise BadInputError("Data source s3://bucket/key needs both a bucket and a key")
-    label = f"s3://{place}"
-    return Source(Scheme.S3, label, label, place)
+    label = f"s3://{location}"
+    return Source(Scheme.S3, label, label, location)
 
 
 _PARSERS: dict[str, Callable[[str], Source]] = {"http": _web, "https": _web, "gdrive": _gdrive, "s3": _s3}

@@ -1,4 +1,4 @@
-"""Check a data file against the schema before anything uses it; every message says where, none says what is written.
+"""Check a data file against the schema before anything uses it. Messages name line and column, never a value.
 
 Works on whole blocks: columns with few distinct values are checked once per distinct value.
 """
@@ -29,23 +29,23 @@ Ids = npt.NDArray[np.int64]
 
 
 def verify(path: Path, name: str, report: Callable[[int], None] | None = None) -> int:
-    """Check that a CSV holds the 50 columns of ``schema.COLUMNS``, in order, with possible values in each.
+    """Check that a CSV holds the 50 columns of ``schema.COLUMNS``, in order, with allowed values in each.
 
-    Categories and diagnoses may hold any text that is not empty: new words are for cleaning to judge. Of the rows, only
-    the encounter numbers (8 bytes each) stay in memory.
+    Categories and diagnoses may hold any text that is not empty: cleaning handles new values. Only the encounter
+    numbers (8 bytes per row) stay in memory.
 
     Args:
         path: the CSV file, plain (no archive).
-        name: what messages call it.
-        report: told the number of rows checked so far, block by block.
+        name: of the file in messages.
+        report: called after each block with the number of rows checked so far.
 
     Returns:
-        How many rows the file has.
+        number of rows.
 
     Raises:
         BadInputError: one line with the file, the line (the header is line 1) and the column: not a readable file,
-            empty, not UTF-8, no rows, wrong columns, a ragged row, a quote, an empty field, a number that is none or is
-            not possible, an unknown label, an encounter that occurs twice.
+            empty, not UTF-8, no rows, wrong columns, a wrong number of fields, a quote, an empty field, a number that
+            is malformed or out of range, an unknown label, or a duplicate encounter.
     """
     _check_bytes(path, name)
     _check_header(read_header(path, name), name)
@@ -96,7 +96,7 @@ def _check_header(header: tuple[str, ...], name: str) -> None:
         return
     missing = [column for column in COLUMN_NAMES if column not in header]
     if len(missing) > len(COLUMN_NAMES) // 2:
-        # Perhaps a record: its text must not be printed.
+        # It may be a record, whose values must not be printed.
         raise BadInputError(f"{name}, line 1: not the header; expected {len(COLUMN_NAMES)} column names and commas")
     raise BadInputError(f"{name}, line 1: {_header_fault(header, missing)}")
 
@@ -104,15 +104,15 @@ def _check_header(header: tuple[str, ...], name: str) -> None:
 def _header_fault(header: tuple[str, ...], missing: list[str]) -> str:
     extra = [column for column in header if column not in COLUMN_NAMES]
     if missing:
-        unknown = f"; not known: {_some(extra)}" if extra else ""
+        unknown = f"; unknown: {_some(extra)}" if extra else ""
         return f"missing {_columns(missing)}{unknown}"
     if extra:
-        return f"not a known column: {_some(extra)}; take it out"
+        return f"unknown column: {_some(extra)}; remove it"
     twice = [column for column in COLUMN_NAMES if header.count(column) > 1]
     if twice:
         return f"{_columns(twice)} given twice"
-    place = next(place for place, pair in enumerate(zip(header, COLUMN_NAMES, strict=True)) if pair[0] != pair[1])
-    return f"wrong order: column {place + 1} is {header[place]}, expected {COLUMN_NAMES[place]}"
+    index = next(index for index, pair in enumerate(zip(header, COLUMN_NAMES, strict=True)) if pair[0] != pair[1])
+    return f"wrong order: column {index + 1} is {header[index]}, expected {COLUMN_NAMES[index]}"
 
 
 def _columns(names: list[str]) -> str:
@@ -125,7 +125,7 @@ def _some(names: list[str], limit: int = 5) -> str:
 
 
 def _check_batch(batch: pa.RecordBatch, name: str, first_line: int) -> Ids:
-    """Check every column; give back the encounter numbers."""
+    """Check every column; return the encounter numbers."""
     identifiers: dict[str, Ids] = {}
     for column, values in zip(COLUMNS, batch.columns, strict=True):
         _check_filled(column, values, name, first_line)
@@ -146,7 +146,7 @@ def _check_filled(column: Column, values: pa.StringArray, name: str, first_line:
 
 def _whole_numbers(column: Column, values: pa.StringArray, name: str, first_line: int) -> Ids:
     try:
-        # Arrow alone would read 0x1F as a number.
+        # Arrow's cast would accept 0x1F.
         if pc.all(pc.ascii_is_decimal(values)).as_py():
             return np.asarray(values.cast(pa.int64()))
     except pa.ArrowInvalid:

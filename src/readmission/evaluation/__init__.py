@@ -1,1 +1,1 @@
-"""How good a model is: metrics with intervals, slices, learning curves, importance, selection, promotion gate, card."""
+"""Model evaluation: metrics with intervals, slices, learning curves, importance, selection, promotion gate, card."""

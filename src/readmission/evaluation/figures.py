@@ -1,4 +1,4 @@
-"""The figures of a model card, drawn from answers to rows that the model was not trained on."""
+"""The figures of a model card, drawn from predictions for rows that the model was not trained on."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,15 @@ _WIDE = (9.0, 5.0)
 
 
 def learning_figure(curves: Sequence[Curve]) -> Figure:
-    """Weighted F1 over training rows, with intervals."""
+    """Weighted F1 against the number of training rows, with intervals."""
     figure, axes = _figure("training rows", "weighted F1 on validation", "Does more data help?")
-    for place, curve in enumerate(curves):
+    for index, curve in enumerate(curves):
         values = [point.value for point in curve.f1_score]
         low = [point.value - point.low for point in curve.f1_score]
         high = [point.high - point.value for point in curve.f1_score]
-        shifted = np.array(curve.rows) + (place - len(curves) / 2) * 400  # or the bars would hide each other
+        shifted = np.array(curve.rows) + (index - len(curves) / 2) * 400  # so that the error bars do not overlap
         label = curve.model_type.replace("_", " ")
-        axes.errorbar(shifted, values, yerr=[low, high], fmt="-o", capsize=3, color=f"C{place}", label=label)
+        axes.errorbar(shifted, values, yerr=[low, high], fmt="-o", capsize=3, color=f"C{index}", label=label)
     axes.legend(frameon=False)
     return figure
 
@@ -33,8 +33,8 @@ def learning_figure(curves: Sequence[Curve]) -> Figure:
 def roc_figure(truth: Labels, probabilities: Probabilities) -> Figure:
     """ROC curve of each class against the rest."""
     figure, axes = _figure("false positive rate", "true positive rate", "ROC curves, each class against the rest")
-    for place, label in enumerate(LABELS):
-        false, true, _ = roc_curve(truth == place, probabilities[:, place])
+    for index, label in enumerate(LABELS):
+        false, true, _ = roc_curve(truth == index, probabilities[:, index])
         axes.plot(false, true, label=label)
     axes.plot([0, 1], [0, 1], ":", color="grey")
     axes.legend(frameon=False)
@@ -42,32 +42,32 @@ def roc_figure(truth: Labels, probabilities: Probabilities) -> Figure:
 
 
 def precision_figure(truth: Labels, probabilities: Probabilities) -> Figure:
-    """Precision over recall of each class against the rest."""
+    """Precision-recall curve of each class against the rest."""
     figure, axes = _figure("recall", "precision", "Precision and recall, each class against the rest")
-    for place, label in enumerate(LABELS):
-        precision, recall, _ = precision_recall_curve(truth == place, probabilities[:, place])
+    for index, label in enumerate(LABELS):
+        precision, recall, _ = precision_recall_curve(truth == index, probabilities[:, index])
         (line,) = axes.plot(recall, precision, label=label)
-        axes.axhline(float((truth == place).mean()), linestyle=":", color=line.get_color(), linewidth=1)
+        axes.axhline(float((truth == index).mean()), linestyle=":", color=line.get_color(), linewidth=1)
     axes.legend(frameon=False)
     return figure
 
 
 def calibration_figure(truth: Labels, probabilities: Probabilities) -> Figure:
-    """Observed share over mean probability of ``<30``, in bins of equal mass."""
+    """Calibration curve of ``<30``: observed share against mean probability, in bins of equal mass."""
     figure, axes = _figure("mean probability of <30", "observed share of <30", "Calibration of <30")
     bins = equal_mass_bins(probabilities[:, LT30], CALIBRATION_BINS)
     counts = np.bincount(bins)
-    told = np.bincount(bins, probabilities[:, LT30]) / counts
+    predicted = np.bincount(bins, probabilities[:, LT30]) / counts
     seen = np.bincount(bins, truth == LT30) / counts
     error = 1.96 * np.sqrt(seen * (1 - seen) / counts)
-    axes.errorbar(told, seen, yerr=error, fmt="o", capsize=3)
-    top = float(max(told.max(), (seen + error).max())) * 1.05
+    axes.errorbar(predicted, seen, yerr=error, fmt="o", capsize=3)
+    top = float(max(predicted.max(), (seen + error).max())) * 1.05
     axes.plot([0, top], [0, top], ":", color="grey")
     return figure
 
 
 def confusion_figure(truth: Labels, predicted: Labels) -> Figure:
-    """Confusion matrix, shares of each true class."""
+    """Confusion matrix, normalised by true class."""
     counts = confusion_matrix(truth, predicted, labels=list(range(len(LABELS))))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, axes = _figure("answered", "true", "Confusion matrix: rows and share of the true class")
@@ -99,7 +99,7 @@ def slices_figure(slices: Sequence[Slice]) -> Figure:
 def importance_figure(importances: Sequence[Importance], most: int = 20) -> Figure:
     """The most important columns."""
     shown = importances[:most][::-1]
-    figure, axes = _figure("rise of the log loss when shuffled", "", "What the model looks at")
+    figure, axes = _figure("increase of the log loss when shuffled", "", "Permutation importance")
     axes.barh([found.name for found in shown], [found.loss for found in shown], xerr=[found.spread for found in shown])
     return figure
 

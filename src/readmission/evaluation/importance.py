@@ -1,4 +1,4 @@
-"""Global importance: how much worse the model gets when a feature is shuffled (Breiman 2001, section 10)."""
+"""Permutation importance: how much worse the model gets when a column is shuffled (Breiman 2001, section 10)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ REPEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """What one clean column is worth to a model.
+    """Permutation importance of one clean column.
 
     Attributes:
         name: the column.
-        loss: mean rise of the log loss when it is shuffled.
+        loss: mean increase of the log loss when it is shuffled.
         spread: standard deviation over the repeats.
     """
 
@@ -30,7 +30,7 @@ class Importance:
 
 
 MOST_ROWS = 20_000
-"""Enough to see which columns matter; a tenth of a million rows would take ten minutes."""
+"""Rows are sampled down to this number, which is enough to rank columns; 100,000 rows would take ten minutes."""
 
 
 def permutation_importance(
@@ -39,12 +39,12 @@ def permutation_importance(
     matrix: npt.NDArray[np.float32],
     labels: Labels,
 ) -> tuple[Importance, ...]:
-    """Shuffle each clean column, with all features that are made of it, over rows that the model was not trained on.
+    """Shuffle each clean column, with all features that it determines, over rows that the model was not trained on.
 
     Args:
         predict: encoded rows to probabilities, shape (n, 3).
         encoder: names the clean column of each feature.
-        matrix: encoded rows, shape (n, features); of more than ``MOST_ROWS`` a draw of so many is looked at.
+        matrix: encoded rows, shape (n, features); at most ``MOST_ROWS`` of them are used.
         labels: their outcomes, shape (n,).
 
     Returns:
@@ -58,7 +58,7 @@ def permutation_importance(
     generator = np.random.default_rng(0)
     found = []
     for name in dict.fromkeys(encoder.sources):
-        columns = [place for place, source in enumerate(encoder.sources) if source == name]
+        columns = [index for index, source in enumerate(encoder.sources) if source == name]
         rises = []
         for _ in range(REPEATS):
             shuffled = matrix.copy()

@@ -1,4 +1,4 @@
-"""Does more data help? What each further batch brings, with intervals; pure functions."""
+"""Learning curves: the gain of each further batch, with intervals. Pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from readmission.results import Interval
 from readmission.schema import LABELS
 
 STEP_ROWS = 15_000
-"""The batch of the request, in which the gain is expressed."""
+"""The default batch size, the unit in which the gain is expressed."""
 
 _DRAWS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How one type of model does on growing training sets, all measured on the same validation rows.
+    """F1 of one type of model on growing training sets, all measured on the same validation rows.
 
     Attributes:
         model_type: of the models.
         rows: training rows of each, ascending.
         f1_score: weighted F1 of each.
         per_step: gain of F1 per STEP_ROWS rows, the slope of a straight line through all of them.
-        last_step: gain from the last set but one to the last; None where there is one set only.
+        last_step: gain from the last set but one to the last; None if there is only one set.
     """
 
     model_type: str
@@ -38,18 +38,18 @@ class Curve:
 
 
 def learning_curve(
-    model_type: str, rows: Sequence[int], answers: Sequence[Labels], truth: Labels, groups: Groups
+    model_type: str, rows: Sequence[int], predictions: Sequence[Labels], truth: Labels, groups: Groups
 ) -> Curve:
-    """Measure one type.
+    """Compute the learning curve of one type.
 
     Args:
         model_type: of the models.
         rows: training rows of each model, ascending.
-        answers: of each model to the validation rows, shape (n,) each.
-        truth: position in LABELS, shape (n,).
+        predictions: of each model for the validation rows, shape (n,) each.
+        truth: index into LABELS, shape (n,).
         groups: patient of each row, shape (n,).
     """
-    cells = [truth.astype(int) * len(LABELS) + answer for answer in answers]
+    cells = [truth.astype(int) * len(LABELS) + predicted for predicted in predictions]
     value = _scores(cells, np.ones(len(truth)))
     drawn = np.array([_scores(cells, weights) for weights in draw_weights(groups, _DRAWS)])
     several = len(rows) > 1
@@ -57,7 +57,7 @@ def learning_curve(
     return Curve(
         model_type=model_type,
         rows=tuple(rows),
-        f1_score=tuple(interval(value[place], drawn[:, place]) for place in range(len(rows))),
+        f1_score=tuple(interval(value[index], drawn[:, index]) for index in range(len(rows))),
         per_step=interval(slopes[0], slopes[1:]) if several else None,
         last_step=interval(value[-1] - value[-2], drawn[:, -1] - drawn[:, -2]) if several else None,
     )

@@ -1,4 +1,4 @@
-"""Metrics of a three-class answer, under the names that MLflow shows."""
+"""Metrics of three-class predictions, under the names that MLflow shows."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,14 @@ Probabilities = npt.NDArray[np.float64]
 
 
 def decide(probabilities: Probabilities, decision: Decision) -> Labels:
-    """Choose a class for each row, as ``Decision.choose`` does for one.
+    """Choose a class for each row, like ``Decision.choose`` for one row.
 
     Args:
         probabilities: shape (n, 3).
         decision: the rule.
 
     Returns:
-        position in LABELS, shape (n,).
+        index into LABELS, shape (n,).
     """
     chosen: Labels = np.argmax(probabilities * np.array(decision.weights) - np.array(decision.offsets), axis=1).astype(
         np.int8
@@ -36,16 +36,16 @@ def decide(probabilities: Probabilities, decision: Decision) -> Labels:
 
 
 def score(truth: Labels, probabilities: Probabilities, decision: Decision) -> dict[str, float]:
-    """Compute every metric of a part.
+    """Compute every metric of a split.
 
     Args:
-        truth: position in LABELS, shape (n,).
+        truth: index into LABELS, shape (n,).
         probabilities: shape (n, 3).
-        decision: how the class is chosen.
+        decision: rule that chooses the class.
 
     Returns:
         ``accuracy``, ``precision``, ``recall``, ``f1_score`` (weighted), ``f1_macro``, ``roc_auc`` (one-vs-rest,
-        weighted), ``roc_auc_macro``, ``lt30_roc_auc``, ``lt30_pr_auc``, ``lt30_ece``; NaN where a class is absent.
+        weighted), ``roc_auc_macro``, ``lt30_roc_auc``, ``lt30_pr_auc``, ``lt30_ece``; NaN if a class is absent.
     """
     predicted = decide(probabilities, decision)
     every = range(len(LABELS))
@@ -79,7 +79,7 @@ def calibration_error(positive: npt.NDArray[np.bool_], score: Probabilities, bin
     """Expected calibration error over bins of equal mass (Nguyen and O'Connor 2015, arXiv:1508.05154).
 
     Args:
-        positive: truth, shape (n,).
+        positive: whether the class is the true one, shape (n,).
         score: probability of the positive class, shape (n,).
         bins: number of bins.
 
@@ -91,7 +91,7 @@ def calibration_error(positive: npt.NDArray[np.bool_], score: Probabilities, bin
 
 
 def equal_mass_bins(score: Probabilities, bins: int) -> npt.NDArray[np.intp]:
-    """Sort rows into bins of equal size by their score; answer the bin of each row, shape (n,)."""
+    """Sort rows into bins of equal size by their score; return the bin of each row, shape (n,)."""
     found = np.empty(len(score), np.intp)
     for number, rows in enumerate(np.array_split(np.argsort(score, kind="stable"), bins)):
         found[rows] = number

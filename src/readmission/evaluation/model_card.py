@@ -1,4 +1,4 @@
-"""The model card (Mitchell et al. 2019, https://doi.org/10.1145/3287560.3287596), written from what a run found."""
+"""The model card (Mitchell et al. 2019, https://doi.org/10.1145/3287560.3287596), written from the results of a run."""
 
 import base64
 import html
@@ -23,7 +23,7 @@ _METRICS = {
 
 _LICENCES = {
     "real": "UCI Diabetes 130-US hospitals for years 1999-2008 is CC BY 4.0 (Strack et al. 2014,"
-    " https://doi.org/10.1155/2014/781670). Data of your own has its own licence.",
+    " https://doi.org/10.1155/2014/781670). Your own data has its own licence.",
     "synthetic": "Synthetic records, made from aggregate tables of UCI Diabetes 130-US hospitals (CC BY 4.0).",
 }
 
@@ -36,7 +36,7 @@ _STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a card tells.
+    """The content of a card.
 
     Attributes:
         name: of the registered model.
@@ -45,7 +45,7 @@ class Findings:
         decision_rule: in words.
         curves: of each type of model.
         importances: of the clean columns.
-        figures: file names and captions, in their order.
+        figures: file names and captions, in order.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Findings:
 
 
 def write_card(found: Findings) -> str:
-    """Write the card as Markdown; it names its figures as files beside it."""
+    """Format the card as Markdown, which refers to its figures as files in the same folder."""
     sections = (
         _title(found),
         _use(found),
@@ -76,11 +76,11 @@ def write_card(found: Findings) -> str:
 
 
 def to_html(markdown: str, images: Mapping[str, bytes]) -> str:
-    """Turn a card into one HTML page that holds its figures.
+    """Convert a card to one HTML page with embedded figures.
 
     Args:
         markdown: the card.
-        images: PNG files by their name in the card.
+        images: PNG files by the name that the card uses.
     """
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     for name, content in images.items():
@@ -100,7 +100,7 @@ def _title(found: Findings) -> str:
         ("trained at", best.trained_at),
         ("data", f"{found.data['data_source']} ({found.data['data_kind']})"),
         ("decision rule", found.decision_rule),
-        ("gate", f"{publication.decision}: {'; '.join(publication.reasons)}"),
+        ("promotion gate", f"{publication.decision}: {'; '.join(publication.reasons)}"),
     ]
     warning = synthetic if found.data["data_kind"] == "synthetic" else ""
     return f"# {_cell(found.name)}, version {publication.version}{warning}\n\n{_table(('', ''), rows)}"
@@ -113,8 +113,8 @@ It estimates, at discharge, whether a diabetes patient returns to hospital: not 
 within 30 days (<30), so that follow-up calls can be planned. It is for research and education and is not a medical
 device. Its probabilities are those of US hospitals of 1999 to 2008; elsewhere they must be checked first. Returns to
 other hospitals are not in the data. It was measured on {found.selection.rows["test"]:,} encounters that it was not
-trained on. At this quality most stays that are followed by a return within 30 days are not recognised: an answer other
-than <30 is no reason to leave a call out."""
+trained on. It misses most stays that are followed by a return within 30 days: a prediction other than <30 is no reason
+to omit a follow-up call."""
 
 
 def _figures_of_merit(found: Findings) -> str:
@@ -122,7 +122,7 @@ def _figures_of_merit(found: Findings) -> str:
     rows = [
         (title, _shown(intervals[f"val_{name}"]), _shown(intervals[f"test_{name}"])) for name, title in _METRICS.items()
     ]
-    note = "Intervals are 95 %, patients resampled. The test part was used once, after the choice."
+    note = "Intervals are 95 %, patients resampled. The test split was used once, after the model was chosen."
     return f"## How good it is\n\n{_table(('', 'validation', 'test'), rows)}\n\n{note}"
 
 
@@ -131,9 +131,9 @@ def _expired(found: Findings) -> str:
     if expired is None or not expired.rows:
         return "Stays that ended in death or hospice were left out (`--exclude-expired`)."
     return (
-        f"Of the test part {expired.rows:,} stays ({expired.share:.1%}) ended in death or hospice, after which there is"
-        f" hardly a return. Without them weighted F1 is {expired.f1_without:.4f}: they carry"
-        f" {test - expired.f1_without:+.4f} of {test:.4f}. `--exclude-expired` leaves them out."
+        f"In the test split {expired.rows:,} stays ({expired.share:.1%}) ended in death or hospice, after which"
+        f" patients rarely return. Weighted F1 is {test:.4f} with them and {expired.f1_without:.4f} without"
+        f" ({test - expired.f1_without:+.4f}). `--exclude-expired` leaves them out."
     )
 
 
@@ -155,16 +155,16 @@ def _learning(curves: Sequence[Curve]) -> str:
 
 def _verdict(curve: Curve) -> str:
     if curve.per_step is None:
-        return "one set only, nothing to compare"
+        return "only one set, nothing to compare"
     if curve.per_step.low > 0:
-        return "more data helps, beyond chance"
+        return "more data improves it significantly"
     if curve.per_step.high < 0:
-        return "more data made it worse, beyond chance"
-    return "no effect of more data beyond chance"
+        return "more data makes it significantly worse"
+    return "no significant effect of more data"
 
 
 def _winners(selection: Selection) -> str:
-    """Which type wins on which set, and what the time buys."""
+    """The best and the fastest type on each set."""
     sets = sorted({model.cumulative_idx for model in selection.ranking})
     rows = []
     for number in sets:
@@ -194,13 +194,14 @@ def _groups(slices: Sequence[Slice]) -> str:
         )
         for found in slices
     ]
-    head = ("", "group", "stays", "of them <30", "weighted F1", "recall of <30", "answered <30", "calibration gap")
-    return f"## For whom\n\nOn validation; the gap is mean probability minus share of <30.\n\n{_table(head, rows)}"
+    head = ("", "group", "stays", "followed by <30", "weighted F1", "recall of <30", "predicted <30", "calibration gap")
+    note = "On validation; the calibration gap is the mean probability of <30 minus its share."
+    return f"## For whom\n\n{note}\n\n{_table(head, rows)}"
 
 
 def _importance(importances: Sequence[Importance], most: int = 15) -> str:
     rows = [(found.name, f"{found.loss:.5f}", f"{found.spread:.5f}") for found in importances[:most]]
-    head = ("column", "rise of the log loss when shuffled", "spread")
+    head = ("column", "increase of the log loss when shuffled", "spread")
     return f"## What it looks at\n\n{_table(head, rows)}"
 
 

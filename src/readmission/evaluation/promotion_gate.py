@@ -1,4 +1,4 @@
-"""May a challenger take the champion's place? Pure functions: figures in, reasons against it out."""
+"""The promotion gate: may a challenger replace the champion? Pure functions that return reasons against it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from readmission.results import Interval
 from readmission.schema import LABELS
 
 MIN_COMMON_ROWS = 300
-"""Rows that neither model was trained on; with fewer a comparison says nothing."""
+"""Fewest rows that neither model was trained on; a comparison on fewer is too uncertain."""
 
 _SIMULATIONS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Floors:
-    """What a model must hold to be published.
+    """Limits that a model must meet to be published.
 
     Attributes:
-        f1_margin: largest loss of weighted F1 that the interval's lower end may show.
+        f1_margin: largest loss of weighted F1, compared with the lower end of the interval.
         max_lt30_ece: largest calibration error of the probability of ``<30``.
         min_f1_ratio: smallest share of the overall F1 that a group may have.
         max_calibration_gap: largest difference of mean probability and share of ``<30`` within a group.
@@ -40,7 +40,7 @@ def f1_difference(truth: Labels, champion: Labels, challenger: Labels, groups: G
     """Challenger's weighted F1 minus the champion's, on the same rows, patients resampled.
 
     Args:
-        truth, champion, challenger: position in LABELS, shape (n,).
+        truth, champion, challenger: index into LABELS, shape (n,).
         groups: patient of each row, shape (n,).
     """
     size = len(LABELS)
@@ -61,7 +61,7 @@ def weighted_f1(confusion: npt.NDArray[np.float64]) -> float:
 
 
 def against_inferiority(difference: Interval, margin: float) -> Iterator[str]:
-    """Object if the challenger may be worse than the champion by more than the margin."""
+    """Reason against a challenger that may be worse than the champion by more than the margin."""
     if difference.low <= -margin:
         yield (
             f"F1 against production: {difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) on the"
@@ -70,10 +70,10 @@ def against_inferiority(difference: Interval, margin: float) -> Iterator[str]:
 
 
 def against_calibration(truth: Labels, probabilities: Probabilities, limit: float) -> Iterator[str]:
-    """Object if the probabilities of ``<30`` are further off than the limit and than chance explains.
+    """Reason against a model whose calibration error of ``<30`` exceeds the limit and what chance explains.
 
-    Even a perfectly calibrated model shows an error on few rows: outcomes are drawn from its own probabilities to see
-    how much.
+    Even a perfectly calibrated model has an error on a finite number of rows; outcomes drawn from its own probabilities
+    show how much.
     """
     likely = probabilities[:, LT30]
     error = calibration_error(truth == LT30, likely)
@@ -85,6 +85,6 @@ def against_calibration(truth: Labels, probabilities: Probabilities, limit: floa
 
 
 def against_synthetic(challenger_kind: str, champion_kind: str | None) -> Iterator[str]:
-    """Object if a model of synthetic records would replace one of real ones."""
+    """Reason against a model of synthetic records that would replace one of real records."""
     if challenger_kind == "synthetic" and champion_kind == "real":
         yield "trained on synthetic records, while production was trained on real ones"

@@ -1,4 +1,4 @@
-"""Intervals by the bootstrap over patients: encounters of one patient are drawn together.
+"""Bootstrap intervals over patients: the encounters of one patient are drawn together.
 
 The percentile interval of Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
 """
@@ -26,11 +26,11 @@ def draw_weights(groups: Groups, draws: int = DRAWS, seed: int = _SEED) -> Itera
 
     Args:
         groups: group of each row, any whole numbers, shape (n,).
-        draws: how often.
-        seed: the same draws again.
+        draws: number of resamples.
+        seed: of the draws.
 
     Yields:
-        how often each row was drawn, shape (n,).
+        for each resample, how often each row was drawn, shape (n,).
     """
     names, group_of_row = np.unique(groups, return_inverse=True)
     generator = np.random.default_rng(seed)
@@ -40,10 +40,10 @@ def draw_weights(groups: Groups, draws: int = DRAWS, seed: int = _SEED) -> Itera
 
 
 def bootstrap(statistic: Statistic, groups: Groups, draws: int = DRAWS) -> Interval:
-    """Put an interval around a statistic.
+    """Compute the interval of a statistic.
 
     Args:
-        statistic: of the weights of the rows; all ones is the value itself.
+        statistic: function of the rows' weights; with all weights 1 it gives the value itself.
         groups: patient of each row, shape (n,).
         draws: resamples.
 
@@ -57,10 +57,10 @@ def bootstrap(statistic: Statistic, groups: Groups, draws: int = DRAWS) -> Inter
 def score_intervals(
     truth: Labels, probabilities: Probabilities, predicted: Labels, groups: Groups, draws: int = DRAWS
 ) -> dict[str, Interval]:
-    """Put an interval around each of ``weighted.FIGURES``.
+    """Compute the interval of each of ``weighted.FIGURES``.
 
     Args:
-        truth, predicted: position in LABELS, shape (n,).
+        truth, predicted: index into LABELS, shape (n,).
         probabilities: shape (n, 3).
         groups: patient of each row, shape (n,).
         draws: resamples.
@@ -68,11 +68,11 @@ def score_intervals(
     scores = WeightedScores(truth, probabilities, predicted)
     values = scores.figures(np.ones(len(truth)))
     drawn = np.array([scores.figures(weights) for weights in draw_weights(groups, draws)])
-    return {name: interval(values[place], drawn[:, place]) for place, name in enumerate(FIGURES)}
+    return {name: interval(values[index], drawn[:, index]) for index, name in enumerate(FIGURES)}
 
 
 def interval(value: float, values: list[float] | npt.NDArray[np.float64]) -> Interval:
-    """Make the percentile interval of resampled values; draws in which the statistic is undefined do not count."""
+    """The percentile interval of resampled values; resamples in which the statistic is undefined are ignored."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(np.asarray(values), [tail, 1 - tail])
     return Interval(value=float(value), low=float(low), high=float(high))

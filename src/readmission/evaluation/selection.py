@@ -6,7 +6,7 @@ from readmission.results import TrainedModel
 
 
 def rank(models: Sequence[TrainedModel]) -> tuple[TrainedModel, ...]:
-    """Order models, best first: validation F1, then ROC-AUC, then the smaller set and the name, so that it is fixed."""
+    """Sort models, best first: by validation F1, then ROC-AUC, then the smaller set, then the name."""
     return tuple(sorted(models, key=_merit))
 
 

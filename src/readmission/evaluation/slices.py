@@ -1,4 +1,4 @@
-"""How a model does for whom: figures by race, gender and age group, with counts and intervals."""
+"""Slices: metrics by race, gender and age group, with counts and intervals."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from readmission.schema import LABELS
 
 MISSING_LEVEL = "missing"
 AGE_GROUPS = ((0, "under 40"), (40, "40 to 59"), (60, "60 to 79"), (80, "80 and over"))
-"""First year of each age group, and its name."""
+"""First year and name of each age group."""
 
 _FIGURES = ("f1_score", "lt30_recall", "selection_rate", "calibration_gap")
 _DRAWS = 500
@@ -26,7 +26,7 @@ Vector = npt.NDArray[np.float64]
 
 
 def slice_columns(clean: pa.Table) -> dict[str, npt.NDArray[np.object_]]:
-    """Name the group of each row, by attribute; shape (n,) each."""
+    """Name of each row's group, by attribute; shape (n,) each."""
     age = clean.column("age").fill_null(-1).to_numpy()
     starts = [start for start, _ in AGE_GROUPS]
     names = np.array([MISSING_LEVEL, *(name for _, name in AGE_GROUPS)], object)
@@ -49,7 +49,7 @@ def measure_slices(
 
     Args:
         clean: the rows, n of them.
-        truth, predicted: position in LABELS, shape (n,).
+        truth, predicted: index into LABELS, shape (n,).
         probabilities: shape (n, 3).
         groups: patient of each row, shape (n,).
 
@@ -63,13 +63,13 @@ def measure_slices(
         rows = _Rows(truth, probabilities[:, LT30], predicted, level_of_row, len(levels))
         draws = np.array([rows.figures(weights) for weights in draw_weights(groups, _DRAWS)])
         found += [
-            _slice(attribute, str(level), frame.loc[level], draws[:, :, place]) for place, level in enumerate(levels)
+            _slice(attribute, str(level), frame.loc[level], draws[:, :, index]) for index, level in enumerate(levels)
         ]
     return tuple(found)
 
 
 def _slice(attribute: str, level: str, figures: pd.Series, draws: npt.NDArray[np.float64]) -> Slice:
-    """Put the figures of one group and their resamples, shape (draws, 4), together."""
+    """Combine the metrics of one group with their resamples, shape (draws, 4)."""
     lt30_rows = int(figures["lt30_rows"])
     intervals = {
         name: interval(float(figures[name]), draws[:, column])
@@ -91,7 +91,7 @@ def _slice(attribute: str, level: str, figures: pd.Series, draws: npt.NDArray[np
 def _frame(
     truth: Labels, probabilities: Probabilities, predicted: Labels, names: npt.NDArray[np.object_]
 ) -> pd.DataFrame:
-    """The figures themselves, by fairlearn: one row per level."""
+    """The metrics, by fairlearn: one row per level."""
     soon, alert, likely = truth == LT30, predicted == LT30, probabilities[:, LT30]
     every = list(range(len(LABELS)))
     classes = MetricFrame(
@@ -124,7 +124,7 @@ def _frame(
 
 
 class _Rows:
-    """The same figures under weights, for the intervals: counts by level, true and predicted class."""
+    """The same metrics under row weights, for the intervals: counts by level, true and predicted class."""
 
     def __init__(
         self, truth: Labels, likely: Vector, predicted: Labels, level_of_row: npt.NDArray[np.intp], levels: int
@@ -136,7 +136,7 @@ class _Rows:
         self._excess = likely - (truth == LT30)
 
     def figures(self, weights: Vector) -> npt.NDArray[np.float64]:
-        """Figures in the order of _FIGURES by level; shape (4, levels); NaN where a level was not drawn."""
+        """Metrics in the order of _FIGURES by level; shape (4, levels); NaN for a level that was not drawn."""
         cells = np.bincount(self._cell, weights, int(np.prod(self._shape))).reshape(self._shape)
         true, predicted, right = cells.sum(axis=2), cells.sum(axis=1), cells.diagonal(axis1=1, axis2=2)
         total = true.sum(axis=1)
@@ -154,7 +154,7 @@ class _Rows:
 
 
 def below_floor(slices: tuple[Slice, ...], overall_f1: float, floors: Floors) -> Iterator[str]:
-    """Say which slice is below a floor, with its whole interval, so that chance is no reason."""
+    """Reasons against a model: slices whose whole interval is beyond a limit, so that chance alone is no reason."""
     for found in slices:
         if found.rows < floors.min_rows:
             continue

@@ -1,6 +1,6 @@
-"""The figures of ``metrics.score`` that carry intervals, for rows that count more or less than once.
+"""The metrics of ``metrics.score`` that have intervals, under row weights.
 
-Sorting is done once, so that a thousand resamples cost little; with all weights one the figures are those of
+Rows are sorted once, so that a thousand resamples are cheap; with all weights 1 the metrics equal those of
 scikit-learn.
 """
 
@@ -16,7 +16,7 @@ Vector = npt.NDArray[np.float64]
 
 
 class WeightedScores:
-    """Answers to n rows, ready to be scored under any weights."""
+    """Predictions for n rows, prepared to be scored under any weights."""
 
     def __init__(self, truth: Labels, probabilities: Probabilities, predicted: Labels) -> None:
         self._cells = truth.astype(np.intp) * len(LABELS) + predicted
@@ -25,7 +25,7 @@ class WeightedScores:
         self._excess = probabilities[:, LT30] - (truth == LT30)
 
     def figures(self, weights: Vector) -> Vector:
-        """Score under weights of shape (n,); figures in the order of FIGURES."""
+        """Metrics under weights of shape (n,), in the order of FIGURES."""
         size = len(LABELS)
         cells = np.bincount(self._cells, weights, size * size).reshape(size, size)
         f1 = 2 * cells.diagonal() / np.maximum(cells.sum(axis=0) + cells.sum(axis=1), 1e-12)
@@ -47,7 +47,7 @@ class WeightedScores:
 
 
 class _Ranking:
-    """Rows by their score, equal scores together."""
+    """Rows sorted by score, with equal scores grouped."""
 
     def __init__(self, positive: npt.NDArray[np.bool_], score: Vector) -> None:
         scores, self._place = np.unique(score, return_inverse=True)

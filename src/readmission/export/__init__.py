@@ -1,1 +1,1 @@
-"""A fitted model as files: ONNX with its parity proof, explanation, reference statistics, signature, artifacts."""
+"""Export a fitted model to files: ONNX with a parity check, explanation, reference statistics, signature, artifacts."""

@@ -1,4 +1,4 @@
-"""Fetch what a run stored, and write the bundle of a version to a folder."""
+"""Load the model of a run, and write the bundle of a version to a folder."""
 
 import json
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ from readmission.training.model import FittedModel
 
 
 def save_model(model: FittedModel, folder: Path, identity: Model | None = None) -> None:
-    """Write an MLflow model with signature and example; skops holds it, so loading runs no code of a file.
+    """Save an MLflow model with signature and example, in skops format, so that loading it runs no code from the file.
 
     Args:
         model: the fitted model.
-        folder: made for the files.
+        folder: created for the files.
         identity: run and logged model that it belongs to, if any.
     """
     mlflow.sklearn.save_model(
@@ -42,7 +42,7 @@ def save_model(model: FittedModel, folder: Path, identity: Model | None = None) 
 
 
 def load_model(client: MlflowClient, services: Services, model_id: str, folder: Path) -> FittedModel:
-    """Load the model of a run back from MLflow; only types that the model's own list trusts are built.
+    """Load the model of a run from MLflow; only the types in ``signature.TRUSTED_TYPES`` are created.
 
     Args:
         client: of the tracking server.
@@ -60,7 +60,7 @@ def load_model(client: MlflowClient, services: Services, model_id: str, folder: 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What a version's files hold; see ``readmission.model_bundle.files``."""
+    """The content of a version's files; see ``readmission.model_bundle.files``."""
 
     model: FittedModel
     onnx_model: bytes
@@ -71,7 +71,7 @@ class Bundle:
 
 
 def write_bundle(folder: Path, files: Bundle) -> None:
-    """Write a version's files: an MLflow model that holds the bundle beside it."""
+    """Write a version's files: the MLflow model, with the bundle in the same folder."""
     save_model(files.model, folder)
     (folder / bundle.MODEL_FILE).write_bytes(files.onnx_model)
     texts = {
@@ -95,7 +95,7 @@ def prove_parity(model: FittedModel, onnx_model: bytes, matrix: npt.NDArray[np.f
         matrix: encoded rows, shape (n, features).
 
     Returns:
-        the largest difference of a probability.
+        the largest difference between two probabilities.
 
     Raises:
         ReadmissionError: a class differs, or a probability by more than ``bundle.PARITY_TOLERANCE``.

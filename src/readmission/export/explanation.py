@@ -1,4 +1,4 @@
-"""``explain.json``: the fitted trees or coefficients as plain data, for exact contributions in service."""
+"""``explain.json``: the fitted trees or coefficients as plain data, from which the API computes SHAP values."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def explanation(estimator: Any, matrix: npt.NDArray[np.float32]) -> Json:
-    """Write an estimator down.
+    """Convert an estimator to plain data.
 
     Args:
         estimator: fitted.
@@ -61,23 +61,23 @@ def _sklearn_tree(tree: Any) -> Json:
 
 
 def _lightgbm_tree(root: Json, index: int) -> Json:
-    """Lay a nested tree out as arrays; tree i of LightGBM speaks for label i modulo the number of labels."""
+    """Convert a nested tree to arrays; tree i of LightGBM belongs to label i modulo the number of labels."""
     nodes: list[Json] = []
     _append_node(root, nodes)
     label = index % len(LABELS)
-    values = [[node["value"] if place == label else 0.0 for place in range(len(LABELS))] for node in nodes]
+    values = [[node["value"] if number == label else 0.0 for number in range(len(LABELS))] for node in nodes]
     columns = {name: [node[name] for node in nodes] for name in ("feature", "threshold", "left", "right", "cover")}
     return {**columns, "value": values}
 
 
 def _append_node(node: Json, nodes: list[Json]) -> int:
-    place = len(nodes)
+    index = len(nodes)
     if "split_feature" not in node:
         cover, value = node.get("leaf_count", 0), node["leaf_value"]
         nodes.append({"feature": -1, "threshold": 0.0, "left": -1, "right": -1, "cover": cover, "value": value})
-        return place
+        return index
     entry = {"feature": node["split_feature"], "threshold": node["threshold"], "cover": node["internal_count"]}
     nodes.append({**entry, "value": node["internal_value"]})
-    nodes[place]["left"] = _append_node(node["left_child"], nodes)
-    nodes[place]["right"] = _append_node(node["right_child"], nodes)
-    return place
+    nodes[index]["left"] = _append_node(node["left_child"], nodes)
+    nodes[index]["right"] = _append_node(node["right_child"], nodes)
+    return index

@@ -1,7 +1,7 @@
 """Export a fitted estimator to ONNX: the encoder's float32 matrix in, probabilities out.
 
-Trees go through skl2onnx and onnxmltools. Logistic regression is written here: the converters spend a node on every
-category, while comparing a gathered matrix with the levels takes four nodes in all.
+Trees are converted by skl2onnx and onnxmltools. Logistic regression is converted here: the converters make a node for
+every category, while comparing all levels with one gathered matrix takes four nodes.
 """
 
 import re
@@ -47,12 +47,12 @@ def export_onnx(estimator: Any, n_features: int) -> bytes:
 
 
 def _in_float32(estimator: LGBMClassifier) -> Booster:
-    """Give the trees thresholds that float32 holds, without changing an answer.
+    """Convert the trees' thresholds to float32 without changing a prediction.
 
     A float32 number is at most a threshold exactly if it is at most the largest float32 number below that threshold.
-    The converter would take the nearest one, and a number between the two would fall on the other side.
+    The converter would round to the nearest float32 number, and a value between the two would take the other branch.
     """
-    # Without the sizes of the trees, which change with their text, LightGBM reads one tree after the other.
+    # LightGBM stores the size of each tree's text, which changes here; without sizes it reads one tree after the other.
     text = re.sub(r"(?m)^tree_sizes=.*\n", "", estimator.booster_.model_to_string())
     return Booster(model_str=re.sub(r"(?m)^threshold=(.*)$", _floor_thresholds, text))
 
@@ -65,7 +65,7 @@ def _floor_thresholds(line: re.Match[str]) -> str:
 
 
 def _only_probabilities(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep the one output that is served: the class is the decision rule's to choose."""
+    """Keep the output with the probabilities; the decision rule chooses the class, not the model."""
     kept = [output for output in model.graph.output if output.name == ONNX_PROBABILITIES]
     del model.graph.output[:]
     model.graph.output.extend(kept)

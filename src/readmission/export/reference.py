@@ -1,4 +1,4 @@
-"""``reference.json``: what the training rows and the model's answers looked like, for drift to be measured against."""
+"""``reference.json``: statistics of the training rows and the model's predictions, the reference for drift."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ BINS = 10
 
 
 def reference(train: pa.Table, probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Describe a training set.
+    """Compute the statistics of a training set.
 
     Args:
         train: clean training rows with their label, n of them.
-        probabilities: the model's answers to rows that it was not trained on, shape (m, 3).
+        probabilities: the model's predictions for rows that it was not trained on, shape (m, 3).
 
     Returns:
         ``rows``; ``features``: for text the share of each level (``""`` is missing), for numbers ``edges`` (deciles)

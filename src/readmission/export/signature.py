@@ -1,4 +1,4 @@
-"""The contract of a stored model: what goes in, what comes out, an example, and what it needs to be loaded."""
+"""The signature of a stored model: inputs, outputs, an example, and the packages and types that loading it needs."""
 
 from importlib.metadata import version
 
@@ -16,7 +16,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "readmission.training.model.FittedModel",
     "sklearn.tree._tree.Tree",
 )
-"""Types that skops may build when a stored model is loaded; anything else is refused."""
+"""Types that skops may create when a stored model is loaded; any other type is refused."""
 
 PIP_REQUIREMENTS: tuple[str, ...] = tuple(
     f"{name}=={version(name)}" for name in ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
@@ -24,7 +24,7 @@ PIP_REQUIREMENTS: tuple[str, ...] = tuple(
 
 
 def model_signature() -> ModelSignature:
-    """Raw record in (every field optional), class and probabilities out."""
+    """The signature: raw record in (every field optional), class and probabilities out."""
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec("long" if column.is_number else "string", column.name, required=False) for column in RECORD_COLUMNS
     ]

@@ -1,1 +1,1 @@
-"""From raw records to numbers: one table of cleaning rules, one fitted encoder, two executors (columns and record)."""
+"""From raw records to features: one table of cleaning rules, one fitted encoder; for columns and for one record."""

@@ -1,6 +1,6 @@
-"""The cleaning rules over whole columns (training, batches): Arrow in, Arrow out.
+"""Apply the cleaning rules to whole Arrow columns (training, batches).
 
-A column has few distinct values, so each rule runs once per distinct value and the answers are spread over the rows.
+A column has few distinct values, so each rule runs once per distinct value and its result is mapped to the rows.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def clean_columns(raw: pa.Table) -> pa.Table:
     """Clean raw text columns.
 
     Args:
-        raw: text columns under the source's names; absent ones count as missing. n rows.
+        raw: text columns under the source's names; absent columns count as missing. n rows.
 
     Returns:
         n rows, one column for each of ``rules.FEATURE_TYPES``, in that order; text is dictionary-encoded.
@@ -43,13 +43,13 @@ def _apply(rule: Rule, raw: pa.Table) -> pa.Array:
 
 
 def _merge_levels(values: pa.Array, indices: pa.Array) -> pa.DictionaryArray:
-    """Spread cleaned words over rows; several raw words may have become one, so the dictionary is made anew."""
+    """Map cleaned values to rows; several raw values may have the same clean one, so the dictionary is rebuilt."""
     levels = pc.dictionary_encode(values)
     return pa.DictionaryArray.from_arrays(levels.indices.take(indices), levels.dictionary)
 
 
 class _Sources:
-    """What derived columns count over; several read the same source, so each is laid out once."""
+    """The source columns of derived columns as arrays; each is converted once for all that read it."""
 
     def __init__(self, cleaned: Mapping[str, pa.Array]) -> None:
         self._cleaned = cleaned
@@ -57,23 +57,23 @@ class _Sources:
         self._words: dict[str, tuple[dict[str, int], npt.NDArray[np.intp]]] = {}
 
     def numbers(self, name: str, missing: int) -> Numbers:
-        """A column of counts."""
+        """A column of integers as an array."""
         if (name, missing) not in self._numbers:
             self._numbers[name, missing] = np.asarray(self._cleaned[name].fill_null(missing), np.int32)
         return self._numbers[name, missing]
 
     def weights(self, name: str, weights: Mapping[str, int]) -> Numbers:
-        """A column of words, each as its weight; 0 for those that have none."""
+        """A text column with each value replaced by its weight; 0 for values without one."""
         if name not in self._words:
             column = self._cleaned[name]
-            places = {level: place for place, level in enumerate(column.dictionary.to_pylist()) if level is not None}
-            self._words[name] = places, np.asarray(column.indices.fill_null(len(column.dictionary)), np.intp)
-        places, positions = self._words[name]
+            index_of = {level: index for index, level in enumerate(column.dictionary.to_pylist()) if level is not None}
+            self._words[name] = index_of, np.asarray(column.indices.fill_null(len(column.dictionary)), np.intp)
+        index_of, positions = self._words[name]
         # A column has more words than any condition has codes.
-        by_place = np.zeros(len(self._cleaned[name].dictionary) + 1, np.int32)
-        for level in weights.keys() & places.keys():
-            by_place[places[level]] = weights[level]
-        return by_place[positions]
+        by_index = np.zeros(len(self._cleaned[name].dictionary) + 1, np.int32)
+        for level in weights.keys() & index_of.keys():
+            by_index[index_of[level]] = weights[level]
+        return by_index[positions]
 
 
 def _derive(derived: Derived, sources: _Sources) -> pa.Array:

@@ -1,8 +1,8 @@
-"""Conditions that any of the three diagnoses may name, as sets of ICD-9-CM categories.
+"""Conditions that one of the three diagnoses may indicate, as sets of ICD-9-CM categories.
 
-After the Elixhauser comorbidities (Quan et al. 2005, https://doi.org/10.1097/01.mlr.0000182534.19832.83, table 2),
-taken at the level of categories (three digits; of diabetes with all digits), and a few acute conditions and states that
-are known for readmission.
+Based on the Elixhauser comorbidities (Quan et al. 2005, https://doi.org/10.1097/01.mlr.0000182534.19832.83, table 2),
+at the level of categories (three digits; all digits for diabetes), plus a few acute conditions that are known to be
+followed by readmissions.
 """
 
 

@@ -1,7 +1,7 @@
-"""The fitted encoder: clean columns to float32 numbers. Plain data, written and read as JSON, no code inside.
+"""The fitted encoder: clean columns to float32 features. It is plain data, stored as JSON, without code.
 
-Every number it makes is a whole number or a training median, exact in float32: a tree sees the same value in training,
-in ONNX and in service.
+Every feature value is a whole number or a training median, which is exact in float32: a tree gets the same value in
+training, in ONNX and in the API.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from readmission.features.rules import CleanValue
 
 
 class NumberFeature(BaseModel):
-    """A number; missing becomes ``fill``, the median of the training set."""
+    """A number; a missing value becomes ``fill``, the median of the training set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["number"] = "number"
@@ -23,9 +23,9 @@ class NumberFeature(BaseModel):
 
 
 class CategoryFeature(BaseModel):
-    """A category; a level becomes its position, one that was rare or absent in training the position after the last.
+    """A category; each level becomes its index, and all levels that were rare or absent in training the next index.
 
-    ``levels`` may hold None: missing is a level of its own where training saw it often enough.
+    ``levels`` may hold None: missing is a level of its own if it is frequent enough in training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,20 +35,20 @@ class CategoryFeature(BaseModel):
 
     @cached_property
     def codes(self) -> dict[str | None, float]:
-        """Position of each level."""
+        """Index of each level."""
         return {level: float(position) for position, level in enumerate(self.levels)}
 
     @property
     def other(self) -> float:
-        """The code of every level that training did not know."""
+        """Code of all levels that are not in ``levels``."""
         return float(len(self.levels))
 
 
 class RateFeature(BaseModel):
-    """How often an outcome followed in training where a category had this level.
+    """Share of training rows with an outcome, among those that have the level (target encoding).
 
-    The share is pulled towards that of all training rows, the more the rarer the level (``rates``). Rounded, so that
-    neighbouring values are far apart in float32 and a threshold between them is safe.
+    The share is smoothed towards that of all training rows, more so for rarer levels (``rates``). It is rounded,
+    so that a threshold between two neighbouring values is exact enough in float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,7 +70,7 @@ Feature = NumberFeature | CategoryFeature | RateFeature
 
 
 class Encoder(BaseModel):
-    """Which clean columns a model reads, in which order, and how each becomes a number (frozen, JSON)."""
+    """The clean columns that a model reads, in order, and how each becomes a feature (frozen, stored as JSON)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     version: Literal[1] = 1
@@ -85,7 +85,7 @@ class Encoder(BaseModel):
         """Encode one clean record.
 
         Args:
-            clean: what ``record.clean_record`` answers.
+            clean: from ``record.clean_record``.
 
         Returns:
             one number per feature.
@@ -94,12 +94,12 @@ class Encoder(BaseModel):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Clean columns that are read, in the order of the features."""
+        """Clean columns that the features read, in the order of the features."""
         return tuple(source_of(feature) for feature in self.features)
 
 
 def source_of(feature: Feature) -> str:
-    """Name the clean column that a feature reads."""
+    """Name of the clean column that a feature reads."""
     return feature.source if isinstance(feature, RateFeature) else feature.name
 
 

@@ -11,11 +11,11 @@ from readmission.features.encoder import CategoryFeature, Encoder, NumberFeature
 from readmission.features.rules import FEATURE_TYPES
 
 MIN_COUNT = 20
-"""A level seen less often in training is treated as unseen: too few rows to learn from."""
+"""Rows that a level needs in training; rarer levels are treated as unseen."""
 
 
 def fit_encoder(clean: pa.Table, min_count: int = MIN_COUNT) -> Encoder:
-    """Learn levels and medians from the training rows; a column that hardly varies is left out.
+    """Learn levels and medians from the training rows; nearly constant columns are left out.
 
     Args:
         clean: training rows, the columns of ``rules.FEATURE_TYPES``.
@@ -42,35 +42,37 @@ def encode_columns(encoder: Encoder, clean: pa.Table) -> npt.NDArray[np.float32]
 
 
 def encode_chunks(encoder: Encoder, clean: pa.Table, chunk: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Encode clean columns, so many rows at once; what depends on distinct values alone is looked up once for all.
+    """Encode clean columns block by block; the encoding of the distinct values is computed once for all blocks.
 
     Yields:
-        see ``encode_columns``; at least one.
+        blocks as of ``encode_columns``; at least one.
     """
-    columns = [(places, _column_of(encoder, source, places, clean)) for source, places in _by_source(encoder).items()]
+    columns = [
+        (indices, _column_of(encoder, source, indices, clean)) for source, indices in _by_source(encoder).items()
+    ]
     for start in range(0, max(clean.num_rows, 1), chunk):
         matrix = np.empty((min(chunk, clean.num_rows - start), len(encoder.features)), np.float32)
-        for places, column in columns:
-            column.encode(start, matrix, places)
+        for indices, column in columns:
+            column.encode(start, matrix, indices)
         yield matrix
 
 
 def _by_source(encoder: Encoder) -> dict[str, list[int]]:
-    """Positions of the features of each clean column: a level and its rates are looked up in one go."""
-    places: dict[str, list[int]] = {}
-    for place, feature in enumerate(encoder.features):
-        places.setdefault(source_of(feature), []).append(place)
-    return places
+    """Indices of the features of each clean column, so that a level and its rates are looked up together."""
+    indices: dict[str, list[int]] = {}
+    for index, feature in enumerate(encoder.features):
+        indices.setdefault(source_of(feature), []).append(index)
+    return indices
 
 
 def _fit_feature(name: str, column: pa.ChunkedArray, min_count: int) -> NumberFeature | CategoryFeature | None:
     counts = _count_values(column)
     if len(column) - max(counts.values(), default=0) < min(min_count, max(1, len(column) // 2)):
-        return None  # all but a handful of rows are alike
+        return None  # nearly all rows have the same value
     if FEATURE_TYPES[name] == "integer":
         return NumberFeature(name=name, fill=_median(column))
     frequent = [level for level, count in counts.items() if count >= min_count]
-    # By frequency: deterministic, and neighbours in the order are alike in size, which suits trees.
+    # By frequency: deterministic, and trees split levels of similar frequency well.
     order = sorted(frequent, key=lambda level: (-counts[level], level is None, level or ""))
     return CategoryFeature(name=name, levels=tuple(order))
 
@@ -84,7 +86,7 @@ def _count_values(column: pa.ChunkedArray) -> dict[str | None, int]:
 
 def _median(column: pa.ChunkedArray) -> float:
     known = column.drop_null()
-    # The lower middle value: a value that occurs, so exact in float32.
+    # The lower median: a value that occurs, so exact in float32.
     return float(np.sort(known.to_numpy())[(len(known) - 1) // 2]) if len(known) else 0.0
 
 
@@ -95,16 +97,16 @@ class _Numbers:
         self._column = column.combine_chunks()
         self._fill = feature.fill
 
-    def encode(self, start: int, matrix: npt.NDArray[np.float32], places: Sequence[int]) -> None:
-        """Write rows from ``start`` on into columns of a matrix."""
+    def encode(self, start: int, matrix: npt.NDArray[np.float32], indices: Sequence[int]) -> None:
+        """Write the rows from ``start`` on into their columns of a matrix."""
         part = self._column.slice(start, len(matrix))
         if part.null_count:
             part = part.cast(pa.float32()).fill_null(self._fill)
-        matrix[:, places[0]] = part.to_numpy(zero_copy_only=False)
+        matrix[:, indices[0]] = part.to_numpy(zero_copy_only=False)
 
 
 class _Levels:
-    """A clean column of words, and what several features make of each."""
+    """A clean text column, and the value of each of its features for each distinct text."""
 
     def __init__(self, column: pa.ChunkedArray, features: Sequence[CategoryFeature | RateFeature]) -> None:
         encoded = column.combine_chunks()
@@ -116,16 +118,16 @@ class _Levels:
         codes = [[feature.codes.get(level, feature.other) for level in levels] for feature in features]
         self._tables = [np.array(of_feature, np.float32) for of_feature in codes]
 
-    def encode(self, start: int, matrix: npt.NDArray[np.float32], places: Sequence[int]) -> None:
-        """Write rows from ``start`` on into columns of a matrix."""
+    def encode(self, start: int, matrix: npt.NDArray[np.float32], indices: Sequence[int]) -> None:
+        """Write the rows from ``start`` on into their columns of a matrix."""
         part = self._indices.slice(start, len(matrix))
         positions = np.asarray(part.fill_null(self._missing) if part.null_count else part, np.intp)
-        for place, table in zip(places, self._tables, strict=True):
-            matrix[:, place] = table[positions]
+        for index, table in zip(indices, self._tables, strict=True):
+            matrix[:, index] = table[positions]
 
 
-def _column_of(encoder: Encoder, source: str, places: Sequence[int], clean: pa.Table) -> _Numbers | _Levels:
-    features = [encoder.features[place] for place in places]
+def _column_of(encoder: Encoder, source: str, indices: Sequence[int], clean: pa.Table) -> _Numbers | _Levels:
+    features = [encoder.features[index] for index in indices]
     if isinstance(features[0], NumberFeature):
         return _Numbers(clean.column(source), features[0])
     return _Levels(clean.column(source), features)  # type: ignore[arg-type]

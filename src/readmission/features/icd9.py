@@ -1,13 +1,13 @@
 """Groups of ICD-9-CM codes.
 
-The nine groups of Strack et al. 2014, table 2 (https://doi.org/10.1155/2014/781670), with the paper's "other" group cut
-further into the chapters of ICD-9-CM, volume 1.
+The nine groups of Strack et al. 2014, table 2 (https://doi.org/10.1155/2014/781670), with the paper's "other" group
+split further into the chapters of ICD-9-CM, volume 1.
 """
 
 from bisect import bisect_right
 
 _SYMPTOMS_OF = {785: "circulatory", 786: "respiratory", 787: "digestive", 788: "genitourinary"}
-"""Symptom codes that Strack et al. count with an organ system."""
+"""Symptom codes that Strack et al. assign to an organ system."""
 
 _CHAPTERS: tuple[tuple[int, str], ...] = (
     (1, "infectious"),
@@ -37,7 +37,7 @@ GROUPS: tuple[str, ...] = tuple(sorted({name for _, name in _CHAPTERS} | {"diabe
 
 
 def icd9_group(code: str) -> str:
-    """Name the group of one code (``"250.83"``, ``"V45"``, ``"E909"``); what is no ICD-9 code is ``"other"``."""
+    """Name the group of one code (``"250.83"``, ``"V45"``, ``"E909"``); text that is no ICD-9 code is ``"other"``."""
     if code[:1] == "V":
         return "supplementary"
     if code[:1] == "E":
@@ -49,7 +49,7 @@ def icd9_group(code: str) -> str:
 
 
 def icd9_category(code: str) -> str:
-    """Shorten a code to its category (``"428"``, ``"V45"``, ``"E909"``); diabetes, which all have, keeps all digits."""
+    """Shorten a code to its category (``"428"``, ``"V45"``, ``"E909"``); codes of diabetes keep all digits."""
     return code if code.startswith("250") else code.partition(".")[0]
 
 

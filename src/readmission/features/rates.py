@@ -1,8 +1,9 @@
-"""Rates: for categories of many levels, how often each outcome followed (target encoding; Micci-Barreca 2001).
+"""Rates: the share of each outcome by level, for categories of many levels (target encoding; Micci-Barreca 2001).
 
-A row of training must not see its own outcome in its features, or every rare level looks like an oracle: training rows
-are encoded by the rates of the other folds, all other rows by those of the whole training set. Measured on the real
-file over three seeds, on validation and test rows, this cross-fitting lifts the ROC-AUC of ``<30`` from 0.679 to 0.684.
+The features of a training row must not contain its own outcome, or rare levels would seem to predict it perfectly:
+training rows are encoded with the rates of the other folds, all other rows with those of the whole training set.
+Measured on the real file (three seeds, validation and test rows), this cross-fitting raises the ROC-AUC of ``<30`` from
+0.679 to 0.684.
 """
 
 from collections.abc import Iterator
@@ -18,16 +19,16 @@ from readmission.features.rules import FEATURE_TYPES
 from readmission.schema import LABELS
 
 MIN_LEVELS = 9
-"""A category with fewer levels is told apart by a few splits anyway."""
+"""Levels that a category needs to have rates; with fewer, a few splits of a tree separate them anyway."""
 
 MIN_COUNT = 10
 """Rows that a level needs to have a rate of its own."""
 
 STRENGTH = 50.0
-"""How many rows of the overall rate are mixed into each level's."""
+"""Strength of the smoothing: number of rows of the overall rate that are added to each level."""
 
 OUTCOMES = {">30": "gt30", "<30": "lt30"}
-"""The outcomes that have rates, and their names within names."""
+"""The outcomes that have rates, with the suffixes of their feature names."""
 
 DIGITS = 4
 """Decimals of a rate."""
@@ -37,27 +38,27 @@ Folds = npt.NDArray[np.int8]
 
 
 def with_rates(encoder: Encoder, clean: pa.Table, labels: Labels) -> Encoder:
-    """Add the rates of the training rows to an encoder; columns of so many levels that no split helps are rates alone.
+    """Add rates to an encoder; columns with hundreds of levels are encoded as rates only.
 
     Args:
         encoder: from ``fit.fit_encoder`` on the same rows.
         clean: training rows, n of them.
-        labels: their outcomes, position in LABELS, shape (n,).
+        labels: their outcomes, index into LABELS, shape (n,).
     """
     rates: list[RateFeature] = []
     for name in _many_levels(encoder):
-        levels, place = _levels(clean.column(name))
-        rates += _fit(name, levels, place, labels)
+        levels, index = _levels(clean.column(name))
+        rates += _fit(name, levels, index, labels)
     plain = [feature for feature in encoder.features if feature.name not in RATES_ALONE]
     return Encoder(features=(*plain, *rates))
 
 
 RATES_ALONE = tuple(name for name in FEATURE_TYPES if name.endswith("_category"))
-"""Hundreds of levels: as positions they are noise, and logistic regression would make a column of each."""
+"""Columns with hundreds of levels, encoded as rates only: indices are noise for trees, one-hot columns too many."""
 
 
 def encode_training(encoder: Encoder, clean: pa.Table, labels: Labels, folds: Folds) -> npt.NDArray[np.float32]:
-    """Encode the rows that the encoder was fitted on, each rate by the outcomes of the other folds.
+    """Encode the rows that the encoder was fitted on, with rates from the outcomes of the other folds.
 
     Args:
         encoder: from ``with_rates``.
@@ -73,12 +74,12 @@ def encode_training(encoder: Encoder, clean: pa.Table, labels: Labels, folds: Fo
 
 
 def rate_positions(encoder: Encoder) -> npt.NDArray[np.intp]:
-    """Positions of the rates among the features; shape (rates,)."""
+    """Indices of the rates among the features; shape (rates,)."""
     return np.flatnonzero([isinstance(feature, RateFeature) for feature in encoder.features])
 
 
 def draw_rates(encoder: Encoder, clean: pa.Table, labels: Labels, folds: Folds) -> npt.NDArray[np.float32]:
-    """Only the rates of ``encode_training``; float32, shape (n, rates)."""
+    """The rate columns of ``encode_training``; float32, shape (n, rates)."""
     rates = [feature for feature in encoder.features if isinstance(feature, RateFeature)]
     drawn = np.empty((clean.num_rows, len(rates)), np.float32)
     for position, feature in enumerate(rates):
@@ -93,19 +94,19 @@ def _many_levels(encoder: Encoder) -> Iterator[str]:
 
 
 def _levels(column: pa.ChunkedArray) -> tuple[list[str | None], npt.NDArray[np.int32]]:
-    """Levels (None is missing, the last) and the place of each row's among them, shape (n,)."""
+    """Levels (the last is None, missing) and the index of each row's level, shape (n,)."""
     texts = column.cast(pa.string()).combine_chunks()
     levels = pa.array(sorted(level for level in pc.unique(texts).to_pylist() if level is not None), pa.string())
-    place = pc.fill_null(pc.index_in(texts, levels, skip_nulls=True), len(levels))
-    return [*levels.to_pylist(), None], np.asarray(place, np.int32)
+    index = pc.fill_null(pc.index_in(texts, levels, skip_nulls=True), len(levels))
+    return [*levels.to_pylist(), None], np.asarray(index, np.int32)
 
 
-def _fit(name: str, levels: list[str | None], place: npt.NDArray[np.int32], labels: Labels) -> Iterator[RateFeature]:
-    counts = np.bincount(place, minlength=len(levels))
+def _fit(name: str, levels: list[str | None], index: npt.NDArray[np.int32], labels: Labels) -> Iterator[RateFeature]:
+    counts = np.bincount(index, minlength=len(levels))
     kept = np.flatnonzero(counts >= MIN_COUNT)
     for outcome in OUTCOMES:
         hits = labels == LABELS.index(outcome)
-        rates = _smooth(np.bincount(place, hits, len(levels)).astype(float), counts, float(hits.mean()))
+        rates = _smooth(np.bincount(index, hits, len(levels)).astype(float), counts, float(hits.mean()))
         yield RateFeature(
             name=f"{name}_{OUTCOMES[outcome]}_rate",
             source=name,
@@ -124,14 +125,14 @@ def _smooth(
 
 
 def _cross_fit(feature: RateFeature, column: pa.ChunkedArray, labels: Labels, folds: Folds) -> npt.NDArray[np.float32]:
-    levels, place = _levels(column)
+    levels, index = _levels(column)
     hits = labels == LABELS.index(feature.outcome)
     known = np.array([level in feature.codes for level in levels])
-    found = np.empty(len(place), np.float32)
+    found = np.empty(len(index), np.float32)
     for fold in np.unique(folds):
         own, others = folds == fold, folds != fold
         overall = float(hits[others].mean()) if others.any() else float(hits.mean())
-        counts = np.bincount(place[others], minlength=len(levels))
-        rates = _smooth(np.bincount(place[others], hits[others], len(levels)).astype(float), counts, overall)
-        found[own] = np.round(np.where(known, rates, overall), DIGITS)[place[own]]
+        counts = np.bincount(index[others], minlength=len(levels))
+        rates = _smooth(np.bincount(index[others], hits[others], len(levels)).astype(float), counts, overall)
+        found[own] = np.round(np.where(known, rates, overall), DIGITS)[index[own]]
     return found

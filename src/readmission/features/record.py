@@ -1,4 +1,4 @@
-"""The cleaning rules over one record (the API): a mapping in, a mapping out."""
+"""Apply the cleaning rules to one record (the API): a mapping in, a mapping out."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ def clean_record(raw: Mapping[str, RawValue]) -> dict[str, CleanValue]:
         one value for each of ``rules.FEATURE_TYPES``, in that order; None is missing.
 
     Raises:
-        ValueError: a count is no whole number.
+        ValueError: a count is not a whole number.
     """
     cleaned: dict[str, CleanValue] = {rule.name: rule.clean(as_text(raw.get(rule.source))) for rule in RULES}
     for derived in DERIVED:
@@ -27,7 +27,7 @@ def clean_record(raw: Mapping[str, RawValue]) -> dict[str, CleanValue]:
 
 
 def as_text(value: RawValue) -> str:
-    """Write a raw value as the source does."""
+    """Format a raw value as the source does."""
     return MISSING if value is None else str(value)
 
 

@@ -1,15 +1,15 @@
-"""One record to one row of the matrix, compiled for a fitted encoder: look-ups in place of a hundred rules.
+"""Encode one record as one row of the feature matrix, from cached values: a fast equal of ``Encoder.encode_record``.
 
-Every feature either depends on one raw column alone or is a sum of counts over several (``rules.DERIVED``). So each raw
-value has a vector, what it gives to every feature, and a record's row is made of the vectors of its values. Nearly all
-values have been met before, and most records are much alike: kept of a value is only where its vector differs from that
-of an ordinary value of the same column, and a row begins as that of an ordinary record.
+Every feature either depends on one raw column alone or is a sum of counts over several (``rules.DERIVED``). So a raw
+value determines a vector, its contribution to every feature, and the row of a record is the sum of the vectors of its
+values. Vectors of values that were seen before are cached. Most values of most records are those of the example record
+(``schema``), so the cache stores only where a vector differs from the example's, and a row starts as the example's row.
 """
 
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from operator import getitem
 
 import numpy as np
 import numpy.typing as npt
@@ -22,22 +22,16 @@ from readmission.schema import RECORD_COLUMNS
 Vector = npt.NDArray[np.float64]
 
 MOST_VALUES = 20_000
-"""Values that are kept, of all columns together; the source has 2,500. Others are worked out anew each time."""
-
-_HEAD = [column.name for column in RECORD_COLUMNS].index("max_glu_serum")
-"""Where the columns begin that are much alike in most records: tests, drugs, changes. They are looked up together."""
-
-MOST_TAILS = 10_000
-"""Combinations of their values that are kept; the source has 2,725."""
+"""Most values in the cache, all columns together; the published file has 2,500. Others are computed each time."""
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
-_Part = Callable[[str, Vector], None]
-"""Adds what a raw value, as text, contributes."""
+_Contribution = Callable[[str, Vector], None]
+"""Adds the contribution of a raw value, given as text, to a vector."""
 
-_Places = tuple[tuple[int, float], ...]
-_Change = tuple[_Places, _Places]
-"""Features that a value sets, for no other column has a say in them, and features that it adds to, in whole numbers."""
+_Entries = tuple[tuple[int, float], ...]
+_Difference = tuple[_Entries, _Entries]
+"""(index, value) of the features that only this column determines, and (index, amount) of those that are sums."""
 
 
 class RowEncoder:
@@ -52,19 +46,17 @@ class RowEncoder:
         self._width = self._n_features
         self._ratios: list[tuple[int, int, int]] = []
         self._sums: set[int] = set()
-        self._parts: dict[str, list[_Part]] = {column.name: [] for column in RECORD_COLUMNS}
+        self._contributions: dict[str, list[_Contribution]] = {column.name: [] for column in RECORD_COLUMNS}
         self._plan(encoder)
-        self._ordinary = {column.name: self._vector(column.name, column.example) for column in RECORD_COLUMNS}
-        self._start: list[float] = np.sum(list(self._ordinary.values()), axis=0).tolist()
-        self._known: dict[str, dict[RawValue, _Change]] = {column.name: {} for column in RECORD_COLUMNS}
-        columns = tuple(self._known.values())
-        self._head, self._tail = columns[:_HEAD], columns[_HEAD:]
-        self._tails: dict[tuple[RawValue, ...], _Change] = {}
-        self._count = 0
+        self._examples = {column.name: self._vector(column.name, column.example) for column in RECORD_COLUMNS}
+        self._base: list[float] = np.sum(list(self._examples.values()), axis=0).tolist()
+        self._cache: dict[str, dict[RawValue, _Difference | None]] = {column.name: {} for column in RECORD_COLUMNS}
+        self._columns = tuple(self._cache.values())
+        self._cached = 0
         self._lock = threading.Lock()
 
     def encode(self, raw: Mapping[str, RawValue]) -> npt.NDArray[np.float32]:
-        """Encode any record, as ``Encoder.encode_record`` does its clean values.
+        """Encode any record; equal to ``Encoder.encode_record`` of its clean values.
 
         Args:
             raw: values under the source's names; None and absent names count as missing.
@@ -73,125 +65,112 @@ class RowEncoder:
             shape (1, features).
 
         Raises:
-            ValueError: a count is no whole number, or a number is beyond float32.
+            ValueError: a count is not a whole number, or a number does not fit float32.
         """
-        total: Vector = np.sum([self._vector(name, raw.get(name)) for name in self._known], axis=0)
+        total: Vector = np.sum([self._vector(name, raw.get(name)) for name in self._cache], axis=0)
         if np.abs(total).max() > _FLOAT32_MAX:
             raise ValueError("a number is beyond float32")
         return stack([self._finish(total.tolist())])
 
     def encode_known(self, values: Sequence[RawValue]) -> list[float] | None:
-        """Encode a record all of whose values have been learned, quickly; None where one has not.
+        """Encode a record from cached values; None if one of its values is not in the cache.
 
         Args:
-            values: one for each of ``schema.RECORD_COLUMNS``, in their order; None is missing.
+            values: exactly one for each of ``schema.RECORD_COLUMNS``, in their order; None is missing.
 
         Returns:
-            the features; ``stack`` makes rows of one or more.
+            the features, shape (features,); ``stack`` makes an array of one or more of them.
         """
-        row = self._start.copy()
+        row = self._base.copy()
         try:
-            changes = [known[value] for known, value in zip(self._head, values[:_HEAD], strict=True)]
-            changes.append(self._change_of_tail(tuple(values[_HEAD:])))
-            for given, added in changes:
-                for place, amount in given:
-                    row[place] = amount
-                for place, amount in added:
-                    row[place] += amount
+            for replaced, added in filter(None, map(getitem, self._columns, values)):
+                for index, amount in replaced:
+                    row[index] = amount
+                for index, amount in added:
+                    row[index] += amount
         except KeyError:
             return None
         return self._finish(row)
 
-    def _change_of_tail(self, values: tuple[RawValue, ...]) -> _Change:
-        change = self._tails.get(values)
-        if change is None:
-            changes = [known[value] for known, value in zip(self._tail, values, strict=True)]
-            change = (
-                tuple(chain.from_iterable(one[0] for one in changes)),
-                tuple(chain.from_iterable(one[1] for one in changes)),
-            )
-            if len(self._tails) < MOST_TAILS:
-                self._tails[values] = change
-        return change
-
     def learn(self, name: str, value: RawValue) -> None:
-        """Keep the vector of a value, unless there are too many already.
+        """Add a value to the cache, unless the cache is full.
 
         Raises:
-            ValueError: a count is no whole number.
+            ValueError: a count is not a whole number.
         """
-        change = self._change(name, value)
+        difference = self._difference(name, value)
         with self._lock:
-            if value not in self._known[name] and self._count < MOST_VALUES:
-                self._known[name][value] = change
-                self._count += 1
+            if value not in self._cache[name] and self._cached < MOST_VALUES:
+                self._cache[name][value] = difference
+                self._cached += 1
 
     def knows(self, name: str, value: RawValue) -> bool:
-        """Whether a value has been learned."""
-        return value in self._known[name]
+        """Whether a value is in the cache."""
+        return value in self._cache[name]
 
-    def _change(self, name: str, value: RawValue) -> _Change:
-        vector, ordinary = self._vector(name, value), self._ordinary[name]
-        places = np.flatnonzero(vector != ordinary).tolist()
-        given = tuple((place, float(vector[place])) for place in places if place not in self._sums)
-        return given, tuple((p, float(vector[p] - ordinary[p])) for p in places if p in self._sums)
+    def _difference(self, name: str, value: RawValue) -> _Difference | None:
+        vector, example = self._vector(name, value), self._examples[name]
+        indices = np.flatnonzero(vector != example).tolist()
+        replaced = tuple((index, float(vector[index])) for index in indices if index not in self._sums)
+        added = tuple((index, float(vector[index] - example[index])) for index in indices if index in self._sums)
+        return (replaced, added) if indices else None
 
     def _vector(self, name: str, value: RawValue) -> Vector:
         vector = np.zeros(self._width)
         text = as_text(value)
-        for part in self._parts[name]:
-            part(text, vector)
+        for contribute in self._contributions[name]:
+            contribute(text, vector)
         return vector
 
     def _finish(self, row: list[float]) -> list[float]:
-        for place, amount, per in self._ratios:
-            row[place] = 10 * row[amount] // max(row[per], 1.0)
+        for index, amount, per in self._ratios:
+            row[index] = 10 * row[amount] // max(row[per], 1.0)
         return row[: self._n_features]
 
     def _plan(self, encoder: Encoder) -> None:
         rules = {rule.name: rule for rule in RULES}
         derived = {item.name: item for item in DERIVED}
-        for place, feature in enumerate(encoder.features):
+        for index, feature in enumerate(encoder.features):
             clean = source_of(feature)
             if clean in derived:
-                self._plan_sum(derived[clean], rules, place)
+                self._plan_sum(derived[clean], rules, index)
             else:
-                self._parts[rules[clean].source].append(_encoded(feature, rules[clean], place))
+                self._contributions[rules[clean].source].append(_encoded(feature, rules[clean], index))
 
-    def _plan_sum(self, derived: Derived, rules: Mapping[str, Rule], place: int) -> None:
-        amount = place
-        if derived.per is not None:  # numerator and denominator are summed first, beside the features
+    def _plan_sum(self, derived: Derived, rules: Mapping[str, Rule], index: int) -> None:
+        amount = index
+        if derived.per is not None:  # numerator and denominator are summed in extra columns first
             amount, per = self._width, self._width + 1
             self._width += 2
-            self._ratios.append((place, amount, per))
+            self._ratios.append((index, amount, per))
             self._sums.add(per)
-            self._parts[rules[derived.per].source].append(_counted(rules[derived.per], {}, per))
+            self._contributions[rules[derived.per].source].append(_counted(rules[derived.per], {}, per))
         self._sums.add(amount)
         for name in derived.sources:
-            self._parts[rules[name].source].append(_counted(rules[name], derived.weights, amount))
+            self._contributions[rules[name].source].append(_counted(rules[name], derived.weights, amount))
 
 
 def stack(rows: Sequence[list[float]]) -> npt.NDArray[np.float32]:
-    """Lay n encoded records down as an array, shape (n, features); at least one."""
-    numbers = array("f")  # takes a list in a third of the time that numpy does
+    """Make an array of n encoded records, shape (n, features); n is at least 1."""
+    numbers = array("f")  # converts a list three times as fast as numpy
     for row in rows:
         numbers.fromlist(row)
     return np.frombuffer(numbers, np.float32).reshape(len(rows), -1)
 
 
-def _encoded(feature: Feature, rule: Rule, place: int) -> _Part:
+def _encoded(feature: Feature, rule: Rule, index: int) -> _Contribution:
     def add(text: str, vector: Vector) -> None:
-        vector[place] = encode_value(feature, rule.clean(text))
+        vector[index] = encode_value(feature, rule.clean(text))
 
     return add
 
 
-def _counted(rule: Rule, weights: Mapping[str, int], place: int) -> _Part:
+def _counted(rule: Rule, weights: Mapping[str, int], index: int) -> _Contribution:
     def add(text: str, vector: Vector) -> None:
         value = rule.clean(text)
         if isinstance(value, int) and not weights:
-            vector[place] += value
+            vector[index] += value
         elif isinstance(value, str):
-            vector[place] += weights.get(value, 0)
+            vector[index] += weights.get(value, 0)
 
     return add

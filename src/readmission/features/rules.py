@@ -1,7 +1,7 @@
 """The cleaning rules: which clean column comes from which raw column, and how.
 
-Stateless: a rule looks at one raw value (text, as the source writes it) and answers a typed value or None for missing.
-Both executors run these same functions, so training and service cannot clean differently.
+A rule is a pure function of one raw value (text, as the source writes it); it returns a typed value or None (missing).
+``columns`` and ``record`` run the same functions, so training and API cannot clean differently.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ class Rule:
     Attributes:
         name: the clean column.
         source: the raw column.
-        dtype: ``text`` or ``integer``; what PostgreSQL and the encoder see.
+        dtype: ``text`` or ``integer``, the type in PostgreSQL and in the encoder.
         clean: raw text to value, None for missing.
     """
 
@@ -40,8 +40,8 @@ class Derived:
     Attributes:
         name: the clean column.
         sources: clean columns that it reads.
-        weights: for text sources what each level counts; empty for integers, which count as they are.
-        per: clean integer column by which ten times the sum is divided, rounded down; its missing and 0 count as 1.
+        weights: for text sources the weight of each level; empty for integers, which are summed as they are.
+        per: clean integer column by which ten times the sum is divided, rounded down; missing and 0 count as 1.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Derived:
 
 
 BAND_DIGITS = 3
-"""Longer numbers in a band are no years or pounds, and may not fit into the integer column."""
+"""Digits of a number in a band; longer ones are not years or pounds and might not fit into the integer column."""
 
 
 def text(value: str) -> str | None:
     """Keep a word or a code; ``?`` is missing.
 
-    Codes for "not available", "NULL" and "not mapped" are kept: which of them is used tells places apart that record
-    stays differently. Out of fold on training rows of the real file, that adds 0.0007 to weighted F1.
+    Codes for "not available", "NULL" and "not mapped" are kept: hospitals differ in which
+    of them they use. Out of fold on training rows of the real file, that adds 0.0007 to weighted F1.
     """
     return None if value == MISSING else value
 
@@ -72,7 +72,7 @@ def number(value: str) -> int | None:
     """Read a whole number; ``?`` is missing.
 
     Raises:
-        ValueError: the text is no whole number.
+        ValueError: the text is not a whole number.
     """
     return None if value == MISSING else int(value)
 
@@ -90,7 +90,7 @@ BAND_MIDDLES: dict[str, int] = {
 
 
 def band_middle(value: str) -> int | None:
-    """Turn a band into its middle; an unknown band is missing."""
+    """Convert a band to its midpoint; an unknown band is missing."""
     return BAND_MIDDLES.get(value)
 
 
@@ -105,7 +105,7 @@ def diagnosis_category(value: str) -> str | None:
 
 
 def group_of(groups: Mapping[str, str]) -> Callable[[str], str | None]:
-    """Make a rule that puts codes into groups; a code without one is missing."""
+    """Make a rule that maps codes to groups; a code without a group is missing."""
     return groups.get
 
 
@@ -131,7 +131,7 @@ ADMISSION_SOURCE_GROUPS = _groups(
     court="8",
     birth="11 12 13 14 23 24",
 )
-"""What the codes have in common (IDs_mapping.csv of the source); those that say "unknown" have no group."""
+"""Groups of similar codes (IDs_mapping.csv of the source); codes that mean "unknown" have no group."""
 
 
 _SPECIAL: dict[str, Rule] = {
@@ -158,7 +158,7 @@ SECOND_VIEWS: tuple[Rule, ...] = (
     Rule("discharge_group", "discharge_disposition_id", "text", group_of(DISCHARGE_GROUPS)),
     Rule("admission_source_group", "admission_source_id", "text", group_of(ADMISSION_SOURCE_GROUPS)),
 )
-"""Columns that show a raw column a second time, finer or coarser."""
+"""Clean columns that encode a raw column a second time, finer or coarser."""
 
 RULES: tuple[Rule, ...] = (*(_rule(column) for column in schema.RECORD_COLUMNS), *SECOND_VIEWS)
 

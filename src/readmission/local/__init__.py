@@ -1,1 +1,1 @@
-"""The one-machine stack: PostgreSQL, S3, MLflow and the API as child processes of one owner, without containers."""
+"""The local stack: PostgreSQL, S3, MLflow and the API as child processes of one process, without containers."""

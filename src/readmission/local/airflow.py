@@ -1,7 +1,7 @@
-"""Apache Airflow on this machine: its secrets, its settings, and its four services as children.
+"""Apache Airflow on this machine: its secrets, settings, and four services as child processes.
 
-Everything is kept in the local stack's PostgreSQL; tasks run as processes of the scheduler (LocalExecutor), one for
-each core, and each fits with one thread: sets side by side use the cores better than threads within a fit.
+Airflow's database is in the local stack's PostgreSQL. Tasks run as processes of the scheduler (LocalExecutor), one per
+core, and each fits with one thread: parallel sets use the cores better than threads within a fit.
 """
 
 import json
@@ -42,10 +42,10 @@ COMPONENTS = {
     "dag-processor": "dag_processor",
     "triggerer": "triggerer",
 }
-"""Services, and what each is called in the answer of ``/api/v2/monitor/health``."""
+"""Services, with their names in the response of ``/api/v2/monitor/health``."""
 
 TASK_SECONDS = 3 * 60 * 60
-"""A task's token is good for so long: the longest fit has to be over by then (`execution_api.jwt_expiration_time`)."""
+"""Seconds until a task's token expires (`execution_api.jwt_expiration_time`); longer than the longest fit."""
 
 _NAMES = ("database", "login", "jwt", "fernet", "session")
 _PROBE_SECONDS = 5.0
@@ -53,12 +53,12 @@ _STOP_SECONDS = 20.0
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where Airflow keeps logs and its list of passwords."""
+    """Folder of Airflow's logs and password file."""
     return prepare_home(settings) / FOLDER
 
 
 def ensure_secrets(settings: Settings) -> dict[str, str]:
-    """Read Airflow's secrets by name; at the first start generate them, and write the login where Airflow reads it."""
+    """Read Airflow's secrets by name; generate them at the first start, with the login in Airflow's password file."""
     folder = folder_of(settings)
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / SECRETS_NAME
@@ -90,7 +90,7 @@ def _write_private(path: Path, values: dict[str, str]) -> None:
 
 
 def airflow_environment(settings: Settings, values: dict[str, str]) -> dict[str, str]:
-    """Airflow's settings for this machine, and the platform's for its tasks.
+    """Environment variables for Airflow on this machine, and for the platform in its tasks.
 
     Args:
         settings: of the platform.
@@ -122,7 +122,7 @@ def airflow_environment(settings: Settings, values: dict[str, str]) -> dict[str,
         "LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "SCHEDULER__ENABLE_HEALTH_CHECK": "false",
-        # A task that waits for a free core is not lost; its first token lasts for as long.
+        # A task may wait for a free core; its first token has to be valid until then.
         "SCHEDULER__TASK_QUEUED_TIMEOUT": str(TASK_SECONDS),
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "USAGE_DATA_COLLECTION__ENABLED": "false",
@@ -139,10 +139,10 @@ def airflow_environment(settings: Settings, values: dict[str, str]) -> dict[str,
 
 
 def migrate(settings: Settings, credentials: dict[str, str], values: dict[str, str]) -> None:
-    """Make Airflow's database, or bring it up to this release of Airflow.
+    """Create Airflow's database, or migrate it to this release of Airflow.
 
     Raises:
-        ServiceDownError: it cannot be made.
+        ServiceDownError: the migration fails.
     """
     create_owned_database(settings, credentials, DATABASE, ROLE, values["database"])
     done = subprocess.run(
@@ -153,10 +153,10 @@ def migrate(settings: Settings, credentials: dict[str, str], values: dict[str, s
         check=False,
     )
     if done.returncode:
-        told = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        # SQLAlchemy ends with where to read on; what happened stands before.
-        reason = next((line for line in reversed(told) if not line.startswith("(Background")), "it says nothing")
-        raise ServiceDownError(f"Airflow's database {DATABASE} cannot be made: {reason}")
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        # The last line of SQLAlchemy's message is a link; the cause is in the line before.
+        reason = next((line for line in reversed(lines) if not line.startswith("(Background")), "no output")
+        raise ServiceDownError(f"Airflow's database {DATABASE} cannot be created: {reason}")
 
 
 class AirflowService:
@@ -176,24 +176,24 @@ class AirflowService:
         self.title = f"Airflow's {component}"
 
     def ports(self) -> list[tuple[int, str]]:
-        """Ports that it takes, with their settings."""
+        """Ports that it needs, with their settings."""
         taken = self._component == "api-server"
         return [(self._settings.airflow_port, "READMISSION_AIRFLOW_PORT")] if taken else []
 
     def program(self) -> Program:
-        """Say how to run it."""
-        # Logs are read from the folder that all four share; a server for them would listen to the world.
+        """How to run it."""
+        # Logs are read from the folder that all four services share; a log server would listen on all interfaces.
         options = ("--skip-serve-logs",) if self._component in ("scheduler", "triggerer") else ()
         return Program(
             name=self.name,
             command=(sys.executable, "-m", "airflow", self._component, *options),
             environment=airflow_environment(self._settings, self._values),
-            # Relative paths in settings mean the owner's folder.
+            # Relative paths in settings are relative to the folder of the parent process.
             folder=Path.cwd(),
         )
 
     def is_ready(self, child: Child) -> bool:
-        """Whether Airflow says that it is well."""
+        """Whether Airflow reports this service as healthy."""
         del child
         url = f"http://{LOOPBACK}:{self._settings.airflow_port}/api/v2/monitor/health"
         try:
@@ -206,7 +206,7 @@ class AirflowService:
         """Nothing to create."""
 
     def may_retry(self, _log_line: str) -> bool:
-        """Whether it ended for a reason that passes: never."""
+        """Whether it ended for a temporary reason: never."""
         return False
 
 
@@ -218,12 +218,12 @@ def _descendants(pid: int) -> list[psutil.Process]:
 
 
 class LocalAirflow:
-    """Owns Airflow's services from ``start`` to ``stop``; a context manager. Use it in the main thread.
+    """Runs Airflow's services from ``start`` to ``stop``; a context manager for the main thread.
 
     Args:
-        settings: of the platform, whose stack runs.
-        report: gets one line of progress at a time.
-        beside: other services that shall run as long.
+        settings: of the platform, whose local stack is running.
+        report: called with each line of progress.
+        beside: other services, which have to keep running too.
     """
 
     def __init__(self, settings: Settings, report: Report, beside: Sequence[Service] = ()) -> None:
@@ -246,8 +246,8 @@ class LocalAirflow:
         """Start all services and return when every one answers.
 
         Raises:
-            BadInputError: its secrets are unusable.
-            ServiceDownError: the port is taken, or a service does not start.
+            BadInputError: the file of its secrets is not usable.
+            ServiceDownError: the port is in use, or a service does not start.
         """
         settings, values = self._settings, ensure_secrets(self._settings)
         services: list[Service] = [AirflowService(settings, values, component) for component in COMPONENTS]
@@ -266,11 +266,11 @@ class LocalAirflow:
             undo.pop_all()
 
     def stop(self) -> None:
-        """Stop what runs; tasks under way are given up, and tried again a minute after the next start."""
+        """Stop the services; running tasks are ended, and retried a minute after the next start."""
         running = [unit.child for unit in self._units if unit.child is not None]
         old = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
         try:
-            # Each task leads a group of its own, so that what ends its service does not reach it.
+            # Each task has its own process group, so a signal to the scheduler's group does not reach it.
             tasks = [task for child in running for task in _descendants(child.pid)]
             for child in running:
                 child.ask_to_stop()
@@ -288,21 +288,21 @@ class LocalAirflow:
                 signal.signal(number, handler)
 
     def check(self) -> None:
-        """Start services again that ended on their own.
+        """Restart services that ended unexpectedly.
 
         Raises:
-            ServiceDownError: one has ended too often or does not start again.
+            ServiceDownError: a service has ended too often or does not start again.
         """
         for unit in self._units:
             unit.restart_if_ended()
 
     @property
     def pids(self) -> list[int]:
-        """Of the services that run."""
+        """Process ids of the running services."""
         return [unit.child.pid for unit in self._units if unit.child is not None]
 
     def addresses(self) -> dict[str, str]:
-        """Where it answers, and the login."""
+        """Address and login."""
         return {
             "Airflow": f"http://{LOOPBACK}:{self._settings.airflow_port}",
             "Airflow login": f"{USER} / {self._password}",

@@ -25,17 +25,17 @@ class ApiServer:
         self._settings = settings
 
     def ports(self) -> list[tuple[int, str]]:
-        """Ports that it takes, with their settings."""
+        """Ports that it needs, with their settings."""
         return [(self._settings.api_port, "READMISSION_API_PORT")]
 
     def program(self) -> Program:
-        """Say how to run the server."""
+        """How to run the server."""
         variables = {**settings_environment(self._settings), **package_path()}
         return Program(
             name=self.name,
             command=(sys.executable, "-P", "-m", "readmission", "serve", "--host", LOOPBACK),
             environment=child_environment(without=(PREFIX,), **variables),
-            # Relative paths in settings mean the owner's folder.
+            # Relative paths in settings are relative to the folder of the parent process.
             folder=Path.cwd(),
         )
 
@@ -53,12 +53,12 @@ class ApiServer:
         """Nothing to create."""
 
     def may_retry(self, _log_line: str) -> bool:
-        """Whether it ended for a reason that passes: never."""
+        """Whether it ended for a temporary reason: never."""
         return False
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:
-    """The variables from which another process reads equal settings (``home`` made absolute)."""
+    """Environment variables that give another process the same settings (with an absolute ``home``)."""
     values = {name: getattr(settings, name) for name in sorted(settings.model_fields_set | {"home"})}
     values["home"] = settings.home.absolute()
     return {PREFIX + name.upper(): _text(value) for name, value in values.items() if value is not None}

@@ -1,11 +1,11 @@
-"""Turn into another program that ends when its parent does (Linux; standard library only).
+"""Execute a program that ends when its parent process ends (Linux; standard library only).
 
 Run as ``python -I -S child.py --parent PID --signal SIGINT [--user NAME | --map-user] [--folder DIR] -- PROGRAM ...``.
-It stands between fork and exec in place of ``preexec_fn``, which is unsafe in a process that has threads. It can give
-up root by switching the user, or by a user namespace in which root's files belong to ``nobody``: that works below a
-folder that only root can enter.
+It replaces ``preexec_fn``, which is unsafe in a process with threads. It can drop root privileges by switching the
+user, or by a user namespace in which root's files belong to ``nobody``; the latter works below a folder that only root
+can enter.
 
-The kernel sends the signal when the *thread* ends that started this process: start children from the main thread only.
+The kernel sends the signal when the *thread* that started this process ends: start children from the main thread only.
 """
 
 import argparse
@@ -24,24 +24,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(arguments: list[str]) -> None:
-    """Drop privileges, tie this process to its parent and execute the program."""
+    """Drop privileges, set the parent-death signal and execute the program."""
     options = _parse(arguments)
     if options.user:
         _switch_user(options.user)
     if options.map_user:
         _map_user()
-    # After the user has changed: a change of user clears the parent-death signal.
+    # After switching the user, which clears the parent-death signal.
     end_with_parent(options.parent, signal.Signals[options.signal])
     if options.folder:
         os.chdir(options.folder)
-    os.execv(options.program[0], options.program)  # noqa: S606 - becoming the program is the point
+    os.execv(options.program[0], options.program)  # noqa: S606 - replacing this process is intended
 
 
 def end_with_parent(parent: int, number: signal.Signals) -> None:
     """Have the kernel send this process a signal when its parent ends; exit now if it has ended already.
 
     Args:
-        parent: process id of the parent, found out by itself or before anything could happen to it.
+        parent: process id of the parent, as the parent itself passed it.
         number: the signal.
     """
     _check(_libc.prctl(PR_SET_PDEATHSIG, int(number)), "prctl")
@@ -71,7 +71,7 @@ def _switch_user(name: str) -> None:
 def _map_user() -> None:
     user, group = os.geteuid(), os.getegid()
     _check(_libc.unshare(CLONE_NEWUSER), "unshare")
-    # The kernel allows a group mapping only to who has given up setgroups.
+    # The kernel allows a group mapping only after setgroups has been denied.
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{NOBODY} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{NOBODY} {group} 1")

@@ -1,4 +1,4 @@
-"""The local stack's secrets: generated once, kept in one file that only its owner can read."""
+"""The local stack's secrets: generated once, stored in one file that only its owner can read."""
 
 import json
 import os
@@ -17,15 +17,15 @@ _ENTROPY_BYTES = 24
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Make the state folder, readable for its owner only, and return its absolute path.
+    """Create the state folder, readable by its owner only, and return its absolute path.
 
     Raises:
-        BadInputError: the folder cannot be made or belongs to somebody else.
+        BadInputError: the folder cannot be created or belongs to another user.
     """
     home = settings.home.absolute()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The bit that lets PostgreSQL pass through as `nobody` (see `identity`) stays; listing and reading go.
+        # The permission that lets `nobody` (PostgreSQL, see `identity`) enter is kept; listing and reading are removed.
         home.chmod(stat.S_IMODE(home.stat().st_mode) & 0o711 | 0o700)
     except OSError as error:
         raise BadInputError(f"Cannot use {home} as state folder ({error.strerror}): set READMISSION_HOME") from None
@@ -33,10 +33,10 @@ def prepare_home(settings: Settings) -> Path:
 
 
 def ensure_credentials(settings: Settings) -> dict[str, str]:
-    """Read the secrets by name; at the first start generate them. They are never generated anew.
+    """Read the secrets by name; generate them at the first start, and never again.
 
     Raises:
-        BadInputError: the file is unusable, or it is missing while the data that it opens is still there.
+        BadInputError: the file is not usable, or it is missing although the databases that need it exist.
     """
     home = prepare_home(settings)
     path = credentials_path(settings)

@@ -1,4 +1,4 @@
-"""What works here and what does not, with advice: ``readmission doctor``."""
+"""Check this machine and every service, with advice: ``readmission doctor``."""
 
 import shutil
 import sys
@@ -25,18 +25,18 @@ NEEDED_BYTES = 2_000_000_000
 _SECONDS = 2
 _START = "start it with `make run` or `make stack`"
 
-# How a probe fails when a service is down, refuses us, answers nonsense, or its address is malformed.
+# The errors of a probe: the service is down, refuses the login, answers nonsense, or its address is malformed.
 _FAILURES = (ReadmissionError, psycopg.Error, httpx.HTTPError, httpx.InvalidURL, BotoCoreError, ClientError, OSError)
 
 
 class _Ready(BaseModel):
-    """What the API's ``/ready`` answers."""
+    """The response of the API's ``/ready``."""
 
     model_version: str
 
 
 class Check(BaseModel):
-    """One finding; ``advice`` is empty where ``ok``."""
+    """One finding; ``advice`` is empty if ``ok``."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,13 +47,13 @@ class Check(BaseModel):
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Look at this machine and every service; takes about two seconds at worst and never raises.
+    """Check this machine and every service; takes about two seconds at most and never raises.
 
     Args:
         settings: where state and services are.
 
     Returns:
-        The findings, in the order in which to mend what is wrong.
+        the findings, in the order in which problems should be solved.
     """
     probes: list[tuple[str, Callable[[Settings], str], str]] = [
         ("Python", _python, "use Python 3.11, 3.12 or 3.13"),
@@ -89,8 +89,8 @@ def _python(_: Settings) -> str:
 def _home(settings: Settings) -> str:
     home = settings.home.absolute()
     if not home.exists():
-        return f"{home} will be made at the first start"
-    # Really write: permission bits do not tell of a disk that is read-only or full.
+        return f"{home} will be created at the first start"
+    # Write a file: permissions do not show that a disk is read-only or full.
     probe = home / ".doctor"
     probe.write_text("")
     probe.unlink()
@@ -134,7 +134,7 @@ def _mlflow(settings: Settings) -> str:
 
 
 def _api(settings: Settings) -> str:
-    # Not /health: without a model, as during the first training, that says no.
+    # Not /health, which fails without a model, as during the first training.
     _get(f"{_api_url(settings)}/live")
     return f"answers on {_api_url(settings)}"
 
@@ -142,7 +142,7 @@ def _api(settings: Settings) -> str:
 def _served(settings: Settings) -> str:
     response = _ask(f"{_api_url(settings)}/ready")
     if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-        raise ValueError("the API has none loaded yet")
+        raise ValueError("the API has not loaded one yet")
     return f"version {_Ready.model_validate_json(_checked(response).content).model_version}"
 
 
@@ -161,7 +161,7 @@ def _model(settings: Settings) -> str:
 
 
 def _mlflow_url(settings: Settings) -> str:
-    # Needs no password, so it can be asked for also where the local stack never started.
+    # Needs no password, so it can be checked even if the local stack has never started.
     return settings.mlflow_url or f"http://{LOOPBACK}:{settings.mlflow_port}"
 
 

@@ -1,4 +1,4 @@
-"""As whom PostgreSQL runs: it refuses to be root."""
+"""The OS user of the PostgreSQL process, which refuses to run as root."""
 
 import os
 import pwd
@@ -17,14 +17,14 @@ _PASS = 0o011
 
 
 def postgres_identity(postgres: Path, home: Path) -> tuple[str, ...]:
-    """Launcher options under which PostgreSQL can run below ``home``; none for an ordinary user.
+    """Launcher options with which PostgreSQL can run in ``home``; none for an ordinary user.
 
-    Root uses the user ``nobody`` where that user can reach the state folder and the binaries, else a user namespace.
-    Containers often forbid namespaces: there every user gets the right to pass through ``home``, which a fresh one does
-    not grant, but not to look into it.
+    Root uses the user ``nobody`` if that user can reach the state folder and the binaries, else a user namespace.
+    Containers often forbid namespaces: then every user gets the permission to enter ``home`` (which a new folder does
+    not grant), but not to list it.
 
     Raises:
-        ServiceDownError: started by root, and neither way works here.
+        ServiceDownError: started by root, and neither way works.
     """
     if os.geteuid() != 0:
         return ()
@@ -40,7 +40,7 @@ def postgres_identity(postgres: Path, home: Path) -> tuple[str, ...]:
 
 
 def take_over(folder: Path, identity: tuple[str, ...]) -> None:
-    """Give a folder and all in it to the user of ``identity``; nothing to do for an ordinary user."""
+    """Change the owner of a folder and its content to the user of ``identity``; does nothing for an ordinary user."""
     if os.geteuid() != 0:
         return
     account = pwd.getpwnam(UNPRIVILEGED if identity == _AS_NOBODY else "root")
@@ -49,7 +49,7 @@ def take_over(folder: Path, identity: tuple[str, ...]) -> None:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             os.chown(Path(parent) / name, account.pw_uid, account.pw_gid, follow_symlinks=False)
-    # Last: its owner is what tells the next start that the rest is done.
+    # The folder comes last: its owner tells the next start that its content is done.
     os.chown(folder, account.pw_uid, account.pw_gid)
 
 

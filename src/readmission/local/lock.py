@@ -1,4 +1,4 @@
-"""One owner per state folder, also after the last one was killed."""
+"""A lock, so that one process owns a state folder, also after the last owner was killed."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ _PAUSE_SECONDS = 0.05
 
 
 class StackLock:
-    """An exclusive lock on ``<home>/stack.lock``; the kernel drops it when its holder dies."""
+    """An exclusive lock on ``<home>/stack.lock``; the kernel releases it when its holder ends."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = lock_path(settings)
@@ -23,10 +23,10 @@ class StackLock:
         """Take the lock.
 
         Returns:
-            Whether the last owner was killed, so that its children may still be about to end.
+            Whether the last owner was killed; its child processes may still be ending.
 
         Raises:
-            ServiceDownError: somebody else holds it.
+            ServiceDownError: another process holds it.
         """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         if not _try_lock(descriptor, fcntl.LOCK_EX):
@@ -42,7 +42,7 @@ class StackLock:
         return left_behind
 
     def release(self) -> None:
-        """Give it back; an empty file tells the next owner that everything was stopped in order."""
+        """Release the lock; an empty file tells the next owner that everything was stopped in order."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
@@ -55,7 +55,7 @@ def lock_path(settings: Settings) -> Path:
 
 
 def is_locked(settings: Settings) -> bool:
-    """Whether a living process owns the stack of this state folder."""
+    """Whether a running process owns the stack of this state folder."""
     try:
         descriptor = os.open(lock_path(settings), os.O_RDONLY)
     except OSError:
@@ -70,7 +70,7 @@ def is_locked(settings: Settings) -> bool:
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:
-    # More than once: `is_locked` holds a shared lock for an instant.
+    # Several tries, since `is_locked` holds a shared lock for a moment.
     for _ in range(_ATTEMPTS):
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""MLflow's application with its stores opened before the first request.
+"""MLflow's application, with its stores opened before the first request.
 
-Left to itself MLflow opens them, and makes the schema, when the first requests arrive. Two of them at once (the API
-asks for its model, the owner asks whether the server is ready) then wait for each other's locks for ever.
+By default MLflow opens them, and creates the schema, when the first requests arrive. Two concurrent requests (the API
+asks for its model, the stack asks whether the server is ready) then wait for each other's locks for ever.
 """
 
 from mlflow.server.fastapi_app import app

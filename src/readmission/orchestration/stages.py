@@ -13,10 +13,10 @@ import numpy as np
 
 from readmission.context import Context, Progress
 from readmission.dataset.acquire import acquire, acquire_or_synthetic, open_dataset
-from readmission.dataset.parts import PARTS, Part
 from readmission.dataset.row_keys import Keys, read_keys
 from readmission.dataset.source_file import Dataset
-from readmission.dataset.split import UNASSIGNED, assign_parts, cut_batches, gather
+from readmission.dataset.split import UNASSIGNED, assign_splits, cut_batches, gather
+from readmission.dataset.splits import SPLITS, Split
 from readmission.errors import BadInputError, ReadmissionError
 from readmission.evaluation.selection import rank
 from readmission.orchestration.executors import FitExecutor
@@ -52,7 +52,7 @@ from readmission.warehouse.raw import (
     batch_tables,
     create_views,
     read_placement,
-    store_parts,
+    store_all,
     write_assignment,
 )
 from readmission.warehouse.raw import (
@@ -61,7 +61,7 @@ from readmission.warehouse.raw import (
 from readmission.warehouse.raw import (
     store_holdout as copy_holdout,
 )
-from readmission.warehouse.split_assignments import note_parts, recall_parts
+from readmission.warehouse.split_assignments import load_assignments, save_new_assignments
 from readmission.warehouse.swap import swap
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def download(context: Context, options: Options) -> Dataset:
 
 
 def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
-    """Give each row its part and training rows their batch; start the builds and store the assignment there."""
+    """Assign each row to a split and each training row to a batch; start the builds and store the assignment there."""
     keys = read_keys(open_dataset(context.settings, context.services, dataset))
     seed = SEED if options.seed is None else options.seed
     groups = gather(keys.patient_nbr if options.split == "patient" else keys.encounter_id, keys.labels, len(LABELS))
@@ -93,17 +93,17 @@ def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
     with connect(context.services.clean_url) as clean, connect(context.services.raw_url) as raw:
         known = np.full(len(groups.keys), UNASSIGNED, np.int8)
         if options.seed is None:
-            known = recall_parts(raw, options.split, groups.keys)
-        parts = assign_parts(groups, known, seed)
-        assignment = _assign_rows(keys, parts[groups.of_row], seed, options)
+            known = load_assignments(raw, options.split, groups.keys)
+        splits = assign_splits(groups, known, seed)
+        assignment = _assign_rows(keys, splits[groups.of_row], seed, options)
         start_build(clean, context.execution)
         start_build(raw, context.execution)
-        # The parts of an experiment are stored too, under a name of their own: the gate needs to know them later.
+        # Those of an experiment are stored too, under a name of their own: the promotion gate needs them later.
         name = options.split if options.seed is None else f"{options.split}:{context.execution}"
         fresh = known == UNASSIGNED
-        note_parts(raw, context.execution, name, groups.keys[fresh], parts[fresh])
+        save_new_assignments(raw, context.execution, name, groups.keys[fresh], splits[fresh])
         write_assignment(raw, context.execution, assignment)
-    sizes = {str(part): int((assignment.part == number).sum()) for number, part in enumerate(PARTS)}
+    sizes = {str(split): int((assignment.split == number).sum()) for number, split in enumerate(SPLITS)}
     return SplitResult(
         sizes=sizes,
         batches=assignment.batches,
@@ -114,22 +114,22 @@ def split(context: Context, dataset: Dataset, options: Options) -> SplitResult:
     )
 
 
-def _assign_rows(keys: Keys, part_of_row: np.ndarray, seed: int, options: Options) -> Assignment:
-    _check_parts(keys, part_of_row)
-    training = part_of_row == PARTS.index(Part.TRAIN)
-    batch_id = np.full(len(part_of_row), -1, np.int16)
+def _assign_rows(keys: Keys, split_of_row: np.ndarray, seed: int, options: Options) -> Assignment:
+    _check_splits(keys, split_of_row)
+    training = split_of_row == SPLITS.index(Split.TRAIN)
+    batch_id = np.full(len(split_of_row), -1, np.int16)
     batch_id[training] = cut_batches(int(training.sum()), seed, options.batch_size, options.batches)
     _check_first_batch(keys.labels[batch_id == 0])
-    return Assignment(part_of_row, batch_id, keys.encounter_id)
+    return Assignment(split_of_row, batch_id, keys.encounter_id)
 
 
-def _check_parts(keys: Keys, part_of_row: np.ndarray) -> None:
-    """Refuse data that is too small: each part needs rows of each label to be trained and measured on."""
-    for number, part in enumerate(PARTS):
-        counts = np.bincount(keys.labels[part_of_row == number], minlength=len(LABELS))
+def _check_splits(keys: Keys, split_of_row: np.ndarray) -> None:
+    """Refuse data that is too small: each split needs rows of each label to be trained and measured on."""
+    for number, split in enumerate(SPLITS):
+        counts = np.bincount(keys.labels[split_of_row == number], minlength=len(LABELS))
         if not counts.all():
             label = LABELS[int(np.argmin(counts))]
-            raise BadInputError(f"Too few rows: the {part} part got none with the outcome {label}; give more data")
+            raise BadInputError(f"Too few rows: the {split} split has none with the outcome {label}; give more data")
 
 
 def _check_first_batch(labels: np.ndarray) -> None:
@@ -160,7 +160,7 @@ def store_holdout(context: Context, dataset: Dataset) -> StoreResult:
 def store_rows(context: Context, dataset: Dataset, split: SplitResult) -> tuple[StoreResult, StoreResult]:
     """Load all rows: what ``store_batches`` and ``store_holdout`` do, in one pass over the file."""
     path, placement = _to_store(context, dataset)
-    rows = store_parts(context.services, context.execution, path, placement)
+    rows = store_all(context.services, context.execution, path, placement)
     stored = dict(zip((*batch_tables(split.batches), *HOLDOUT_TABLES), rows, strict=True))
     holdout = {table: stored.pop(table) for table in HOLDOUT_TABLES}
     return StoreResult(rows=stored), StoreResult(rows=holdout)
@@ -319,7 +319,7 @@ def publish(context: Context, dataset: Dataset, split: SplitResult, plan: Plan, 
     Args:
         context: of the execution.
         dataset: what it was trained on.
-        split: how its patients were given their parts.
+        split: name and sizes of the split assignment that it was trained with.
         plan: names the run of the execution in MLflow, which ends here.
         selection: the winner.
     """

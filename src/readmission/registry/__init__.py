@@ -1,9 +1,9 @@
-"""MLflow: tracking, the ONNX export with its parity proof, and publishing to the model registry."""
+"""MLflow: tracking, publishing to the model registry, promotion."""
 
 import os
 
-# MLflow reads these from the environment only, some of them when it is imported. Its own defaults retry for minutes
-# before they say that nobody answers.
+# MLflow reads these from the environment only, some of them when it is imported. With its defaults it retries for
+# minutes before it reports that the server does not answer.
 _CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",

@@ -1,4 +1,4 @@
-"""Gather what a model card tells, write it, store it with the version, and fetch it again."""
+"""Collect the content of a model card, write it, store it with the version, and read it."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -46,8 +46,8 @@ def log_card(
         client: of the tracking server.
         context: of the execution.
         plan: names the execution's run.
-        dataset: what was trained on.
-        selection, publication: what was found and decided.
+        dataset: the training data.
+        selection, publication: results of the run.
     """
     services = context.services
     with connect(services.clean_url) as clean:
@@ -80,26 +80,26 @@ def _curves(
     for model_type in sorted({model.model_type for model in selection.ranking}):
         models = [model for model in selection.ranking if model.model_type == model_type]
         models.sort(key=lambda model: model.rows)
-        answers = [_answers(client, services, model, scratch) for model in models]
-        yield learning_curve(model_type, [model.rows for model in models], answers, arrays.labels, arrays.groups)
+        predictions = [_predictions(client, services, model, scratch) for model in models]
+        yield learning_curve(model_type, [model.rows for model in models], predictions, arrays.labels, arrays.groups)
 
 
-def _answers(client: MlflowClient, services: Services, model: TrainedModel, scratch: Path) -> Labels:
+def _predictions(client: MlflowClient, services: Services, model: TrainedModel, scratch: Path) -> Labels:
     location = f"{client.get_logged_model(model.model_id).artifact_location}/{ANSWERS_NAME}"
     folder = scratch / model.model_id
     path = mlflow.artifacts.download_artifacts(location, dst_path=str(folder), tracking_uri=services.mlflow_url)
-    answers: Labels = np.load(path, allow_pickle=False)
-    return answers
+    predictions: Labels = np.load(path, allow_pickle=False)
+    return predictions
 
 
 def _importances(model: FittedModel, arrays: Arrays) -> tuple[Importance, ...]:
-    """By way of ONNX, which answers a part ten times as fast as scikit-learn's forests."""
+    """Predict with ONNX Runtime, which is ten times as fast as scikit-learn's forests."""
     exported = export_onnx(model.estimator, len(model.encoder.features))
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
 
     def predict(matrix: np.ndarray) -> Probabilities:
-        (answers,) = session.run([bundle.ONNX_PROBABILITIES], {bundle.ONNX_INPUT: np.ascontiguousarray(matrix)})
-        whole = answers.astype(np.float64)
+        (probabilities,) = session.run([bundle.ONNX_PROBABILITIES], {bundle.ONNX_INPUT: np.ascontiguousarray(matrix)})
+        whole = probabilities.astype(np.float64)
         normal: Probabilities = whole / whole.sum(axis=1, keepdims=True)
         return normal
 
@@ -146,7 +146,7 @@ def fetch_card(settings: Settings, services: Services, version: str | None, name
     """Read the card of a version.
 
     Args:
-        settings: name the model.
+        settings: hold the model's name.
         services: where the registry is.
         version: of the model; None: the one in production.
         name: ``card.md`` or ``card.html``.

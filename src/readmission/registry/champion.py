@@ -1,4 +1,4 @@
-"""The model in production, loaded to be compared with a challenger."""
+"""The model in production, loaded for the comparison with a challenger."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from psycopg import sql
 from pydantic import BaseModel, ValidationError
 
-from readmission.dataset.parts import PARTS, Part
+from readmission.dataset.splits import SPLITS, Split
 from readmission.errors import ReadmissionError
 from readmission.evaluation.metrics import Labels, decide
 from readmission.features.encoder import Encoder
@@ -24,7 +24,7 @@ from readmission.schema import ENCOUNTER_ID, PATIENT_NBR
 from readmission.services import Services
 from readmission.warehouse.connection import connect, statement
 from readmission.warehouse.copy import read_table
-from readmission.warehouse.split_assignments import recall_parts
+from readmission.warehouse.split_assignments import load_assignments
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -39,11 +39,11 @@ class Champion:
     metadata: bundle.Metadata
     onnx_model: bytes
 
-    def answer(self, clean: pa.Table) -> Labels:
-        """Answer clean rows.
+    def predict(self, clean: pa.Table) -> Labels:
+        """Predict clean rows.
 
         Returns:
-            position in LABELS, shape (n,).
+            index into LABELS, shape (n,).
         """
         session = onnxruntime.InferenceSession(self.onnx_model, providers=["CPUExecutionProvider"])
         matrix = np.ascontiguousarray(encode_columns(self.encoder, clean))
@@ -62,7 +62,7 @@ def load_champion(client: MlflowClient, services: Services, name: str, version: 
         folder: receives the files.
 
     Raises:
-        ReadmissionError: it was made by a release whose bundles or features this one does not know.
+        ReadmissionError: it was made by a release with bundles or features that this one does not support.
     """
     source = client.get_model_version(name, version).source
     path = Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=services.mlflow_url))
@@ -78,7 +78,7 @@ def load_champion(client: MlflowClient, services: Services, name: str, version: 
         raise ReadmissionError(f"Version {version} cannot be read: {type(error).__name__}") from error
     unknown = set(champion.encoder.sources) - FEATURE_TYPES.keys()
     if unknown:
-        raise ReadmissionError(f"Version {version} reads features that this release does not make: {sorted(unknown)}")
+        raise ReadmissionError(f"Version {version} reads features that this release does not have: {sorted(unknown)}")
     return champion
 
 
@@ -87,12 +87,12 @@ def _read(path: Path, kind: type[_Kind]) -> _Kind:
 
 
 def unseen_rows(services: Services, champion: Champion, assignment: str) -> npt.NDArray[np.bool_]:
-    """Tell which validation rows the champion was not trained on, in the order of ``row_id``.
+    """Find the validation rows that the champion was not trained on, in the order of ``row_id``.
 
     Args:
         services: where the databases are.
-        champion: knows the assignment that it was trained under.
-        assignment: of the challenger; the same one keeps every validation row out of training.
+        champion: holds the name of the split assignment that it was trained with.
+        assignment: split assignment of the challenger; if both are the same, no validation row was in training.
     """
     key = PATIENT_NBR if champion.metadata.assignment.startswith("patient") else ENCOUNTER_ID
     query = statement("SELECT {key} FROM validation_clean ORDER BY row_id", key=sql.Identifier(key))
@@ -100,8 +100,8 @@ def unseen_rows(services: Services, champion: Champion, assignment: str) -> npt.
         keys = read_table(clean, query, {key: pa.int64()}).column(key).to_numpy()
     if champion.metadata.assignment == assignment:
         return np.ones(len(keys), bool)
-    names, place = np.unique(keys, return_inverse=True)
+    names, index = np.unique(keys, return_inverse=True)
     with connect(services.raw_url) as raw:
-        parts = recall_parts(raw, champion.metadata.assignment, names)
-    unseen: npt.NDArray[np.bool_] = parts[place] != PARTS.index(Part.TRAIN)
+        splits = load_assignments(raw, champion.metadata.assignment, names)
+    unseen: npt.NDArray[np.bool_] = splits[index] != SPLITS.index(Split.TRAIN)
     return unseen

@@ -1,4 +1,4 @@
-"""The MLflow client, its failures as one line for people."""
+"""The MLflow client; its failures become one plain line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ from readmission.services import Services
 
 
 def make_client(services: Services) -> MlflowClient:
-    """Make a client of the tracking server."""
+    """Create a client of the tracking server."""
     return MlflowClient(tracking_uri=services.mlflow_url, registry_uri=services.mlflow_url)
 
 
 @contextmanager
 def mlflow_errors(services: Services) -> Iterator[None]:
-    """Turn "nobody answers" into one line.
+    """Convert MLflow's connection errors to one plain line.
 
     Raises:
         ServiceDownError: the tracking server does not answer or answers with an error.
@@ -32,10 +32,10 @@ def mlflow_errors(services: Services) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Say it shortly; MLflow passes on what its HTTP client said after the last try, with all that it was asked."""
+    """Shorten MLflow's message, which repeats the request and the HTTP client's last error."""
     text = str(error)
     if "Max retries exceeded" not in text:
         return text.splitlines()[0][:200]
     if "error responses" in text:
         return "it answers with errors, so its database or artifact store may be down"
-    return "nobody answers"
+    return "the server does not answer"

@@ -1,4 +1,4 @@
-"""Measure the winner, reloaded from MLflow, on all of validation and once on test, and log what was found."""
+"""Evaluate the winner, reloaded from MLflow, on validation and once on test, and log the results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,18 +26,18 @@ from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect
 
 MANY_ROWS = 10_000
-"""With as many rows a score is what it says; with fewer a high one may be chance, and its interval speaks."""
+"""With at least this many rows the leak check uses the score itself; with fewer, the lower end of its interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The winner on one part.
+    """Results of the winner on one split.
 
     Attributes:
         metrics: of ``metrics.score``.
         intervals: of some of them.
         slices: by race, gender and age group.
-        expired: what encounters that ended in death or hospice carry.
+        expired: share of encounters that ended in death or hospice, and F1 without them.
         confusion: rows by true and predicted label, shape (3, 3).
         report: per-class precision, recall and F1, as text.
     """
@@ -72,13 +72,13 @@ def evaluate_model(
 
 
 def evaluate(clean: pa.Table, arrays: Arrays, probabilities: Probabilities, decision: Decision) -> Evaluation:
-    """Measure answers against the truth.
+    """Evaluate predictions.
 
     Args:
-        clean: the rows of the part; n of them.
-        arrays: the same as numbers.
+        clean: the rows of the split; n of them.
+        arrays: the same rows, encoded.
         probabilities: the model's, shape (n, 3).
-        decision: how the class is chosen.
+        decision: rule that chooses the class.
     """
     predicted = decide(probabilities, decision)
     every = list(range(len(LABELS)))
@@ -102,7 +102,7 @@ def _expired(clean: pa.Table, arrays: Arrays, probabilities: Probabilities, deci
 
 
 def prefixed_intervals(evaluations: dict[str, Evaluation]) -> dict[str, Interval]:
-    """Intervals of both parts under ``val_`` and ``test_``."""
+    """Intervals of both splits with the prefixes ``val_`` and ``test_``."""
     return {
         f"{prefix}_{name}": value
         for prefix, evaluation in evaluations.items()
@@ -131,7 +131,7 @@ def log_evaluation(client: MlflowClient, run_id: str, evaluations: dict[str, Eva
 
 
 def stop_at_leak(selection: Selection, settings: Settings) -> None:
-    """Stop at a score that is too good to be true: something of the outcome has leaked into the features.
+    """Stop if a score is too good to be true, since the outcome has probably leaked into the features.
 
     Raises:
         BadInputError: weighted F1 or the ROC-AUC of ``<30`` is above its limit.
@@ -144,6 +144,6 @@ def stop_at_leak(selection: Selection, settings: Settings) -> None:
             if sure > limit:
                 raise BadInputError(
                     f"Too good to be true: {prefix}_{name} is {found.value:.4f}, above {limit}: has the outcome leaked"
-                    f" into the features? Nothing was published; where the data is that easy, raise"
+                    f" into the features? Nothing was published; if the data is really that easy, raise"
                     f" READMISSION_LEAK_{'F1' if name == 'f1_score' else 'LT30_AUC'}"
                 )

@@ -1,4 +1,4 @@
-"""Hold a challenger against the floors and against the model in production."""
+"""Apply the promotion gate: compare a challenger with the limits and with the model in production."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ from readmission.training.preparation import Arrays
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """The winner of an execution on the validation part.
+    """The winner of an execution on the validation split.
 
     Attributes:
         model: the fitted model.
         rows: clean rows, n of them.
-        arrays: the same as numbers.
-        probabilities: its answers, shape (n, 3).
-        assignment: under which its patients were given their parts.
+        arrays: the same rows, encoded.
+        probabilities: its predictions, shape (n, 3).
+        assignment: name of the split assignment that it was trained with.
     """
 
     model: FittedModel
@@ -49,11 +49,11 @@ class Challenger:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says.
+    """The decision of the promotion gate.
 
     Attributes:
-        against: reasons not to publish; none means go.
-        difference: of weighted F1 to production; None where nothing could be compared.
+        against: reasons not to publish; empty: publish.
+        difference: of weighted F1 to production; None if there was nothing to compare with.
     """
 
     against: tuple[str, ...]
@@ -61,7 +61,7 @@ class Verdict:
 
 
 def floors_of(settings: Settings) -> Floors:
-    """The floors that the settings name."""
+    """The limits from the settings."""
     return Floors(
         f1_margin=settings.gate_f1_margin,
         max_lt30_ece=settings.gate_max_lt30_ece,
@@ -85,8 +85,8 @@ def judge(
     Args:
         context: of the execution.
         client: of the registry.
-        dataset: what the challenger was trained on.
-        selection: its figures.
+        dataset: the challenger's training data.
+        selection: its metrics.
         challenger: the winner.
         previous: version in production, if any.
         scratch: an empty folder.
@@ -104,7 +104,9 @@ def judge(
     against += against_synthetic(dataset.kind, champion.metadata.data_kind)
     difference = _compare(context, champion, challenger)
     if difference is None:
-        against.append(f"production was trained on all but {MIN_COMMON_ROWS} of the validation rows or fewer")
+        against.append(
+            f"fewer than {MIN_COMMON_ROWS} validation rows were not in the training set of the model in production"
+        )
     else:
         against += against_inferiority(difference, floors.f1_margin)
     return Verdict(tuple(against), difference)
@@ -119,7 +121,7 @@ def _compare(context: Context, champion: Champion, challenger: Challenger) -> In
     common = np.flatnonzero(unseen_rows(context.services, champion, challenger.assignment))
     if len(common) < MIN_COMMON_ROWS:
         return None
-    answers = decide(challenger.probabilities, challenger.model.decision)
-    before = champion.answer(challenger.rows)
+    predictions = decide(challenger.probabilities, challenger.model.decision)
+    before = champion.predict(challenger.rows)
     arrays = challenger.arrays
-    return f1_difference(arrays.labels[common], before[common], answers[common], arrays.groups[common])
+    return f1_difference(arrays.labels[common], before[common], predictions[common], arrays.groups[common])

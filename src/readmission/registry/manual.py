@@ -1,4 +1,4 @@
-"""Production moved by hand: to a version that somebody names, or back to the one before."""
+"""Promote a version by hand, or roll production back to the version before."""
 
 from mlflow import MlflowClient
 from mlflow.exceptions import RestException
@@ -16,13 +16,13 @@ from readmission.warehouse.metadata.promotions import Promotion, version_before
 
 
 def promote_by_hand(settings: Settings, services: Services, version: str, reason: str) -> Move:
-    """Point production at a registered version, whatever the gate said of it.
+    """Point production at a registered version, whatever the promotion gate decided.
 
     Args:
-        settings: name the model.
-        services: where registry and log are.
+        settings: hold the model's name.
+        services: where registry and promotion log are.
         version: to become production.
-        reason: for the log.
+        reason: for the promotion log.
 
     Raises:
         BadInputError: there is no such version, or it is in production already.
@@ -34,10 +34,10 @@ def promote_by_hand(settings: Settings, services: Services, version: str, reason
 
 
 def roll_back(settings: Settings, services: Services, reason: str) -> Move:
-    """Point production at the version that was there before the present one was published or promoted.
+    """Point production at the version that was in production before the current one.
 
     Raises:
-        BadInputError: nothing is in production, or nothing was before.
+        BadInputError: there is no current or no earlier version.
     """
     migrate(services.platform_url)
     with mlflow_errors(services):

@@ -1,4 +1,4 @@
-"""Ask MLflow whether it works, without loading its client, which takes seconds."""
+"""Check that MLflow works, without importing its client, which takes seconds."""
 
 import httpx
 
@@ -9,10 +9,10 @@ _SECONDS = 10.0
 
 
 def require_mlflow(services: Services) -> None:
-    """Make sure that MLflow and its database answer; once, without trying again.
+    """Check once, without retries, that MLflow and its database answer.
 
     Raises:
-        ServiceDownError: they do not.
+        ServiceDownError: they do not answer.
     """
     url = f"{services.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
     try:

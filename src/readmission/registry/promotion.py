@@ -1,4 +1,4 @@
-"""Move production and note it: the log first, then the alias, so that neither can be without the other for good."""
+"""Change the production version: the promotion log first, then the alias; an interrupted change is finished later."""
 
 import getpass
 import os
@@ -14,7 +14,7 @@ from readmission.warehouse.metadata.promotions import Promotion, end_promotion, 
 
 
 def actor() -> str:
-    """Name who acts: the user of this process, or its number where it has no name (a container)."""
+    """The OS user of this process, or its number if it has no name (in a container)."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # KeyError up to Python 3.12
@@ -24,7 +24,7 @@ def actor() -> str:
 def move_production(client: MlflowClient, services: Services, promotion: Promotion) -> None:
     """Point production at ``promotion.to_version``.
 
-    Killed in between, the row stays pending and ``finish_promotions`` does the rest.
+    If the process is killed in between, the log row stays pending and ``finish_promotions`` does the rest.
     """
     with connect(services.platform_url) as platform:
         number = log_promotion(platform, promotion, pending=True)
@@ -32,7 +32,7 @@ def move_production(client: MlflowClient, services: Services, promotion: Promoti
 
 
 def finish_promotions(services: Services) -> None:
-    """Finish what an earlier run began to promote and did not live to end."""
+    """Finish promotions that an earlier run started and did not complete."""
     with connect(services.platform_url) as platform:
         pending = pending_promotions(platform)
     if not pending:
@@ -50,6 +50,6 @@ def _move(client: MlflowClient, services: Services, number: int, promotion: Prom
     except RestException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        decision = "failed"  # somebody deleted the version meanwhile
+        decision = "failed"  # the version was deleted in the meantime
     with connect(services.platform_url) as platform:
         end_promotion(platform, number, decision)

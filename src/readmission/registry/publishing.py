@@ -1,4 +1,4 @@
-"""Publish the winner: prove its ONNX export, register the bundle, point production at it, and note it in the log."""
+"""Publish the winner: check its ONNX export, register the bundle, point production at it, and log the decision."""
 
 from pathlib import Path
 
@@ -35,17 +35,17 @@ SELFTEST_ROWS = 32
 def publish_model(
     context: Context, dataset: Dataset, assignment: str, selection: Selection, scratch: Path
 ) -> Publication:
-    """Register the winner of a selection, and make it production if nothing speaks against it.
+    """Register the winner of a selection, and point production at it if the promotion gate lets it pass.
 
     Args:
         context: of the execution.
-        dataset: what it was trained on.
-        assignment: under which its patients were given their parts.
+        dataset: its training data.
+        assignment: name of the split assignment that it was trained with.
         selection: the winner with its metrics.
         scratch: an empty folder.
 
     Raises:
-        ReadmissionError: the ONNX export does not answer as the fitted model does.
+        ReadmissionError: the ONNX export differs from the fitted model.
     """
     client = make_client(context.services)
     name = context.settings.model_name
@@ -58,7 +58,7 @@ def publish_model(
         client, name, selection.best.run_id, scratch / "bundle", tags, _description(dataset, selection)
     )
     verdict = Verdict(())
-    if previous != version:  # a stage that runs again changes nothing
+    if previous != version:  # repeating the stage changes nothing
         verdict = judge(context, client, dataset, selection, challenger, previous, scratch / "champion")
         _carry_out(context, client, verdict, selection, previous, version)
     return Publication(
@@ -88,7 +88,7 @@ def _carry_out(
     previous: str | None,
     version: str,
 ) -> None:
-    """Move production or leave it, and note why, in the log and at the version."""
+    """Change production or leave it, and record the reasons in the promotion log and at the version."""
     decision = "refused" if verdict.against else "published"
     promotion = Promotion(
         actor=actor(),
@@ -114,7 +114,7 @@ def _merits(context: Context, selection: Selection) -> tuple[str, ...]:
 
 
 def _write(context: Context, dataset: Dataset, selection: Selection, challenger: Challenger, folder: Path) -> float:
-    """Write the bundle; answer the largest difference between ONNX and the fitted model on every validation row."""
+    """Write the bundle; return the largest difference of ONNX and the fitted model over all validation rows."""
     model = challenger.model
     with connect(context.services.clean_url) as clean:
         train = read_clean(clean, f"train_cumulative_{selection.best.cumulative_idx}")
@@ -133,7 +133,7 @@ def _write(context: Context, dataset: Dataset, selection: Selection, challenger:
 
 
 def _selftest(services: Services, model: FittedModel) -> SelfTest:
-    """Raw validation rows with the fitted model's answers: what a server must reproduce before it may serve."""
+    """Raw rows with the fitted model's predictions, which the API must reproduce before it uses the model."""
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in RECORD_COLUMNS)
     query = statement(
         "SELECT {columns} FROM validation_raw ORDER BY row_id LIMIT {rows}",

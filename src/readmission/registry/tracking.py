@@ -1,4 +1,4 @@
-"""Runs in MLflow: one parent per execution, one child per model, with metrics, lineage and the model itself."""
+"""Runs in MLflow: one parent run per execution, one child run per model, with metrics, lineage and the model."""
 
 import json
 import tempfile
@@ -36,34 +36,34 @@ EXECUTION_TAG = "readmission.execution"
 SUPERSEDED_TAG = "superseded"
 MODEL_NAME = "model"
 ANSWERS_NAME = "validation_answers.npy"
-"""Beside each stored model: its answers to the validation rows, for comparisons on the same rows."""
+"""File beside each stored model: its predictions for the validation rows, for comparisons on the same rows."""
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
-    """Find or create the experiment; answer its id."""
+    """Find or create the experiment; return its id."""
     found = client.get_experiment_by_name(name)
     return str(found.experiment_id) if found else str(client.create_experiment(name))
 
 
 def end_stale_runs(client: MlflowClient, experiment_id: str, execution: str) -> int:
-    """Mark runs that other, killed executions left behind as killed; one pipeline runs at a time, so none is alive.
+    """Mark running runs of other executions as killed: only one pipeline runs at a time, so they were interrupted.
 
     Returns:
-        how many there were.
+        number of runs.
     """
     query = f"attributes.status = 'RUNNING' AND tags.`{EXECUTION_TAG}` != '{execution}'"
     return _end_runs(client, experiment_id, query, RunStatus.KILLED)
 
 
 def fail_runs(client: MlflowClient, experiment: str, execution: str) -> int:
-    """Mark what an execution left running as failed; answer how many runs there were."""
+    """Mark the running runs of an execution as failed; return their number."""
     found = client.get_experiment_by_name(experiment)
     query = f"attributes.status = 'RUNNING' AND tags.`{EXECUTION_TAG}` = '{execution}'"
     return _end_runs(client, str(found.experiment_id), query, RunStatus.FAILED) if found else 0
 
 
 def supersede_runs(client: MlflowClient, experiment_id: str, execution: str, *sets: int) -> int:
-    """Mark the runs that an earlier try left of sets that are trained again, and end those that it left running.
+    """Mark the runs of an earlier try to train the same sets as superseded, and end those that are still running.
 
     Args:
         client: of the tracking server.
@@ -72,11 +72,11 @@ def supersede_runs(client: MlflowClient, experiment_id: str, execution: str, *se
         sets: numbers of the cumulative sets.
 
     Returns:
-        how many runs there were.
+        number of runs.
     """
     query = f"tags.`{EXECUTION_TAG}` = '{execution}' AND tags.role = 'model'"
     starts = tuple(_run_name(cumulative_idx, "") for cumulative_idx in sets)
-    # Compared here: to MLflow's LIKE an underscore is any character, so that set 1 would be 10 to 19 too.
+    # Compared here, since an underscore in MLflow's LIKE matches any character: set 1 would match 10 to 19 too.
     runs = [run for run in client.search_runs([experiment_id], query) if run.info.run_name.startswith(starts)]
     for run in runs:
         client.set_tag(run.info.run_id, SUPERSEDED_TAG, "true")
@@ -97,7 +97,7 @@ def _end_runs(client: MlflowClient, experiment_id: str, query: str, status: int)
 
 
 def start_parent(client: MlflowClient, experiment_id: str, execution: str, tags: Mapping[str, str]) -> str:
-    """Start the run that holds an execution, or find it where the stage runs again; answer its id."""
+    """Start the parent run of an execution, or find it if the stage is repeated; return its id."""
     query = f"tags.`{EXECUTION_TAG}` = '{execution}' AND tags.role = 'execution'"
     found = client.search_runs([experiment_id], query, ViewType.ACTIVE_ONLY, max_results=1)
     if found:
@@ -121,7 +121,7 @@ def log_fit(
     Args:
         client: of the tracking server.
         experiment_id: of the experiment.
-        parent: execution and id of its parent run.
+        parent: name of the execution and id of its run.
         config: the cumulative set.
         model_type: of the estimator.
         prepared: the set's arrays, for lineage.
@@ -153,12 +153,12 @@ def log_fit(
         n_features=n_features,
         trained_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         fit_seconds=fit.metrics["fit_seconds"],
-        metrics={key: value for key, value in fit.metrics.items() if value == value},  # a NaN has no JSON
+        metrics={key: value for key, value in fit.metrics.items() if value == value},  # NaN is not valid JSON
     )
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:
-    """Log figures in one request."""
+    """Log metrics in one request."""
     _log_figures(client, run_id, {}, metrics)
 
 
@@ -190,9 +190,9 @@ def _lineage(config: TrainingConfig, prepared: PreparedSet, tags: Mapping[str, s
 
 
 def _log_model(client: MlflowClient, experiment_id: str, run_id: str, name: str, model_type: str, fit: Fit) -> str:
-    """Store the model with signature and example; answer its id.
+    """Store the model with signature and example; return its id.
 
-    ``mlflow.sklearn.log_model`` does the same, but only for a global active run.
+    ``mlflow.sklearn.log_model`` would do so only for the global active run.
     """
     logged = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, model_type=model_type)
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -200,7 +200,7 @@ def _log_model(client: MlflowClient, experiment_id: str, run_id: str, name: str,
         folder = Path(scratch) / MODEL_NAME
         identity = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
         save_model(fit.model, folder, identity)
-        np.save(folder / ANSWERS_NAME, fit.answers)
+        np.save(folder / ANSWERS_NAME, fit.predictions)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return str(logged.model_id)

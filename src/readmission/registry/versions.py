@@ -1,4 +1,4 @@
-"""Versions of the registered model: create one from a run's bundle, and move production to it."""
+"""Versions of the registered model: create one from a run's bundle, and point production at it."""
 
 import warnings
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ BUNDLE_PATH = "bundle"
 
 
 def production_version(client: MlflowClient, name: str) -> str | None:
-    """Version that the alias ``production`` names; None where there is none."""
+    """Version with the alias ``production``; None if there is none."""
     try:
         return str(client.get_model_version_by_alias(name, ALIAS).version)
     except RestException as error:
-        # An absent alias of a model that is there is an invalid parameter to MLflow, not an absent resource.
+        # If the model exists but has no such alias, MLflow reports an invalid parameter, not a missing resource.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
@@ -26,11 +26,11 @@ def production_version(client: MlflowClient, name: str) -> str | None:
 def create_version(
     client: MlflowClient, name: str, run_id: str, folder: Path, tags: Mapping[str, str], description: str
 ) -> str:
-    """Upload a bundle to its run and register it; answer its version, or that which this run has already.
+    """Upload a bundle to its run and register it; return the new version, or the one that the run has already.
 
     Args:
         client: of the registry.
-        name: registered model; created where missing.
+        name: registered model; created if it does not exist.
         run_id: the run that trained it.
         folder: the bundle.
         tags: of the version.
@@ -48,17 +48,17 @@ def create_version(
     return str(version.version)
 
 
-def add_files(client: MlflowClient, name: str, version: str, folder: Path, place: str) -> None:
+def add_files(client: MlflowClient, name: str, version: str, folder: Path, subfolder: str) -> None:
     """Store more files with a version, below its bundle."""
     run_id = client.get_model_version(name, version).run_id
-    client.log_artifacts(str(run_id), str(folder), f"{BUNDLE_PATH}/{place}")
+    client.log_artifacts(str(run_id), str(folder), f"{BUNDLE_PATH}/{subfolder}")
 
 
 def promote(client: MlflowClient, name: str, version: str) -> None:
-    """Point ``production`` at a version. The alias decides; the deprecated stage is set beside it for older views."""
+    """Point ``production`` at a version. The alias is decisive; the deprecated stage is set too, for older clients."""
     client.set_registered_model_alias(name, ALIAS, version)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and asked for
+        warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, but requested
         client.transition_model_version_stage(name, version, "Production", archive_existing_versions=True)
 
 

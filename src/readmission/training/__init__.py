@@ -1,1 +1,1 @@
-"""The estimators, fitting them on the cumulative sets, metrics and selection."""
+"""Training: estimators, fitting on cumulative sets, folds, decision rule, tuning."""

@@ -1,9 +1,9 @@
-"""Fit the decision rule: which class to answer, given calibrated probabilities that stay as they are.
+"""Fit the decision rule, which chooses a class from calibrated probabilities without changing them.
 
-A sum of F1 scores is largest under a rule that answers the class with the largest ``gain * (probability - F1 / 2)``,
+A sum of F1 scores is largest under a rule that predicts the class with the largest ``gain * (probability - F1 / 2)``,
 where F1 is the class's own at the optimum (Narasimhan et al. 2015, "Consistent multiclass algorithms for complex
-performance measures"; Lipton et al. 2014, arXiv:1402.1892, for one class). The rule defines F1 and F1 the rule, so both
-are iterated; nothing is searched, and there is little to overfit.
+performance measures"; Lipton et al. 2014, arXiv:1402.1892, for one class). The rule depends on F1 and F1 on the
+rule, so they are computed by fixed-point iteration; there is no search, and little to overfit.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Rows by class of one rule's answers; each of shape (3,)."""
+    """Counts by class under one rule; each of shape (3,)."""
 
     true: Vector
     predicted: Vector
@@ -36,10 +36,10 @@ class _Counts:
 
 
 def fit_decision(truth: Labels, probabilities: Probabilities, aim: Aim) -> Decision:
-    """Fit the rule on answers that the model gave to rows it was not trained on.
+    """Fit the rule on predictions for rows that the model was not trained on.
 
     Args:
-        truth: position in LABELS, shape (n,).
+        truth: index into LABELS, shape (n,).
         probabilities: out of fold, shape (n, 3).
         aim: what to maximise.
     """
@@ -63,9 +63,9 @@ def _fit_f1(truth: Labels, probabilities: Probabilities, objective: Objective) -
 
 
 def _next_rule(rule: Decision, share: Vector, counts: _Counts, step: float) -> Decision:
-    """Move a step towards the rule that is best for the present F1 scores."""
+    """Take one step towards the rule that is optimal for the current F1 scores."""
     gain = 2 * share / np.maximum(counts.true + counts.predicted, 1)
-    gain /= gain.max()  # only their ratios matter
+    gain /= gain.max()  # only the ratios of the weights matter
     offset = gain * counts.f1 / 2
     weights = np.array(rule.weights) + step * (gain - np.array(rule.weights))
     offsets = np.array(rule.offsets) + step * (offset - np.array(rule.offsets))
@@ -79,12 +79,12 @@ def _count(truth: Labels, predicted: Labels, true: Vector) -> _Counts:
 
 
 def _alert(probabilities: Probabilities, alert_rate: float) -> Decision:
-    """Answer ``<30`` for the share of rows with the highest probability of it, else the likelier of the others.
+    """Predict ``<30`` for the share of rows with its highest probability, else the likelier of the other classes.
 
-    By the Neyman-Pearson lemma no other rule with that share of alerts finds more of them.
+    By the Neyman-Pearson lemma no other rule with that share of alerts has a higher recall.
     """
     threshold = float(np.quantile(probabilities[:, LT30], 1 - alert_rate))
-    # Far above any other score: beyond the threshold the answer is always this class, below it never.
+    # Far above any other score: above the threshold this class is always predicted, below it never.
     weights = [1.0] * len(LABELS)
     offsets = [0.0] * len(LABELS)
     weights[LT30] = _ALERT_WEIGHT

@@ -1,4 +1,4 @@
-"""The estimators by name, with the parameters of the request."""
+"""The estimators by name, with the requested parameters."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ RELATIVE_COST: dict[str, int] = {
     "logistic_regression": 3,
     "decision_tree": 1,
 }
-"""Rough share of the fitting time; the longest fits start first, so that no core idles at the end."""
+"""Approximate share of the fitting time; the longest fits start first, so that no core is idle at the end."""
 
 
 def make_estimator(
@@ -33,9 +33,9 @@ def make_estimator(
 
     Args:
         model_type: one of ``results.MODEL_TYPES``.
-        encoder: names the categories among the columns of the matrix.
+        encoder: says which columns of the matrix are categories.
         threads: that the fit may use.
-        tuned: parameters of the challenger, from a search; None: the project's own.
+        tuned: parameters of the challenger, from a search; None: the defaults.
 
     Returns:
         a scikit-learn classifier for the matrix of ``features.fit.encode_columns``.
@@ -46,15 +46,15 @@ def make_estimator(
 
 
 def _logistic_regression(encoder: Encoder, _: int) -> Pipeline:
-    """One-hot categories and scaled numbers; only here, since trees need neither.
+    """Logistic regression on one-hot categories and scaled numbers, which trees do not need.
 
-    The most frequent level (code 0) is the reference: without it the columns of a category would always sum to one.
-    Newton's method takes four steps where L-BFGS takes 280 and stops short of the optimum; on a dense float32 matrix
-    these are twice as fast, and a tolerance of 0.001 then leaves the probabilities alike to six decimals.
+    The most frequent level (code 0) is the reference level, since otherwise the columns of a category always sum to 1.
+    Newton's method takes four steps, while L-BFGS takes 280 and stops before the optimum. On a dense float32 matrix a
+    step is twice as fast; with a tolerance of 0.001 the probabilities still agree to six decimals.
     """
-    levels = {place: feature for place, feature in enumerate(encoder.features) if isinstance(feature, CategoryFeature)}
-    numbers = [place for place in range(len(encoder.features)) if place not in levels]
-    # Every code that the encoder can make, also those that these training rows do not hold.
+    levels = {index: feature for index, feature in enumerate(encoder.features) if isinstance(feature, CategoryFeature)}
+    numbers = [index for index in range(len(encoder.features)) if index not in levels]
+    # Every code that the encoder can produce, also those that do not occur in these training rows.
     codes = [np.arange(len(feature.levels) + 1, dtype=np.float32) for feature in levels.values()]
     one_hot = OneHotEncoder(categories=codes, drop="first", dtype=np.float32, sparse_output=False)
     columns = ColumnTransformer([("categories", one_hot, list(levels)), ("numbers", StandardScaler(), numbers)])
@@ -77,7 +77,7 @@ def _gradient_boosting(_: Encoder, threads: int) -> LGBMClassifier:
         max_depth=5,
         max_bin=63,
         colsample_bytree=0.5,
-        # Of six draws of each row's rates (``fitting.fit_rows``), so that a tree sees it twice, each time others.
+        # Of six draws of each row's rates (``fitting.fit_rows``): a tree has each row about twice, with other rates.
         subsample=1 / 3,
         subsample_freq=1,
         min_child_samples=200,
@@ -105,7 +105,7 @@ TUNED_PARAMS: Mapping[str, Any] = {
 
 
 def make_tuned(_: Encoder, threads: int, params: Mapping[str, Any] = TUNED_PARAMS) -> LGBMClassifier:
-    """Make the challenger, boosted trees that took more time to be found.
+    """Make the challenger: more boosted trees, with searched parameters.
 
     Args:
         threads: that the fit may use.
@@ -126,6 +126,6 @@ _MAKERS: dict[str, Callable[[Encoder, int], Any]] = {
 
 
 def shown_params(estimator: Any) -> dict[str, str]:
-    """List an estimator's own parameters as MLflow shows them; those of a pipeline's last step."""
+    """An estimator's parameters as MLflow shows them; of a pipeline, those of its last step."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     return {name: str(value) for name, value in last.get_params(deep=False).items()}

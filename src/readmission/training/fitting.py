@@ -21,10 +21,10 @@ from readmission.training.model import FittedModel, predict_probabilities
 from readmission.training.preparation import Arrays, PreparedSet, Redrawn
 
 ENOUGH = 40_000
-"""Rows out of fold: a rule of two free numbers is no steadier for more, and every fold costs a fit."""
+"""Out-of-fold rows that the decision rule needs: it has two parameters, and every fold costs a fit."""
 
 SEEN_BY_A_TREE = 2
-"""How often a boosted tree sees a row, where there are draws enough: the number of draws times its share of rows."""
+"""How often a boosted tree has each row, on average: the number of draws times the share of rows per tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,15 @@ class Fit:
     """A fitted model.
 
     Attributes:
-        model: raw records in, answers out.
+        model: raw records in, predictions out.
         metrics: of ``metrics.score`` with the prefixes ``train_``, ``oof_`` (out of fold) and ``val_``, and
             ``fit_seconds`` (of the model itself) and ``decision_seconds`` (of the fits out of fold).
-        answers: to the validation rows, position in LABELS, shape (n,).
+        predictions: for the validation rows, index into LABELS, shape (n,).
     """
 
     model: FittedModel
     metrics: dict[str, float]
-    answers: Labels
+    predictions: Labels
 
 
 def fit(
@@ -55,9 +55,9 @@ def fit(
     Args:
         prepared: the cumulative set.
         model_type: one of ``results.MODEL_TYPES`` or ``results.CHALLENGERS``.
-        aim: what the decision rule is for.
+        aim: what the decision rule maximises.
         threads: that the fit may use.
-        tuned: parameters of the challenger; None: the project's own.
+        tuned: parameters of the challenger; None: the defaults.
     """
     with threadpool_limits(threads):
         train, validation = prepared.load("train"), prepared.load("validation")
@@ -67,29 +67,28 @@ def fit(
         fitted = time.perf_counter()
         truth, out_of_fold = predict_out_of_fold(train, make)
         decision = fit_decision(truth, out_of_fold, aim)
-        told = predict_probabilities(estimator, validation.matrix)
+        predicted = predict_probabilities(estimator, validation.matrix)
         metrics = {
             "fit_seconds": fitted - started,
             "decision_seconds": time.perf_counter() - fitted,
             **_prefixed("oof_", score(truth, out_of_fold, decision)),
             **measure(estimator, train, decision, "train_"),
-            **_prefixed("val_", score(validation.labels, told, decision)),
+            **_prefixed("val_", score(validation.labels, predicted, decision)),
         }
     model = FittedModel(prepared.encoder_json, estimator, decision.model_dump_json())
-    return Fit(model, metrics, decide(told, decision))
+    return Fit(model, metrics, decide(predicted, decision))
 
 
 def fit_rows(estimator: Any, train: Arrays, chosen: npt.NDArray[np.bool_] | slice = slice(None)) -> Any:
-    """Fit on training rows; boosted trees see each row several times, under different draws of its rates.
+    """Fit on training rows; boosted trees get each row several times, with rates from different draws of the folds.
 
-    Rates of training rows vary with the folds they were drawn in, and hundreds of boosted trees learn that noise by
-    heart. Of all draws of all rows each tree takes its sample, in which a row is about twice (docs/benchmarks.md has
-    the measurement).
+    The rates of a training row depend on the draw of the folds, and hundreds of boosted trees overfit that noise. So
+    each tree samples from all draws of all rows, and has each row about twice (measured in docs/benchmarks.md).
 
     Args:
         estimator: unfitted.
         train: n training rows.
-        chosen: some of them, shape (n,); all by default.
+        chosen: indices of the rows to fit on; all by default.
 
     Returns:
         the estimator.
@@ -104,7 +103,7 @@ def fit_rows(estimator: Any, train: Arrays, chosen: npt.NDArray[np.bool_] | slic
 def _under_draws(
     matrix: npt.NDArray[np.float32], redrawn: Redrawn, chosen: npt.NDArray[np.bool_] | slice, draws: int
 ) -> npt.NDArray[np.float32]:
-    """The rows of a matrix under each of several draws, one draw after the other."""
+    """The rows of a matrix with the rates of several draws, one draw after the other."""
     rows = np.tile(matrix, (draws, 1))
     for block, rates in zip(np.split(rows, draws)[1:], redrawn.rates, strict=False):
         block[:, redrawn.columns] = rates[chosen]
@@ -112,30 +111,30 @@ def _under_draws(
 
 
 def predict_out_of_fold(train: Arrays, make: Callable[[], Any], enough: int = ENOUGH) -> tuple[Labels, Probabilities]:
-    """Answer training rows by models that saw none of their patients' rows.
+    """Predict training rows with models that were fitted on other patients' rows.
 
     Args:
         train: n training rows.
         make: makes an unfitted estimator.
-        enough: no further fold is fitted once so many rows are answered.
+        enough: stop after the fold with which this many rows are predicted.
 
     Returns:
-        truth, shape (m,), and probabilities, shape (m, 3), fold after fold; m = n where ``enough`` is not reached.
+        truth, shape (m,), and probabilities, shape (m, 3), fold after fold; m = n if ``enough`` is not reached.
     """
     folds = draw_folds(train.groups)
-    truth, answers = [], []
+    truth, predictions = [], []
     for fold in range(FOLDS):
         held_out = folds == fold
         estimator = fit_rows(make(), train, ~held_out)
         truth.append(train.labels[held_out])
-        answers.append(predict_probabilities(estimator, train.matrix[held_out]))
+        predictions.append(predict_probabilities(estimator, train.matrix[held_out]))
         if sum(map(len, truth)) >= enough:
             break
-    return np.concatenate(truth), np.concatenate(answers)
+    return np.concatenate(truth), np.concatenate(predictions)
 
 
 def measure(estimator: Any, arrays: Arrays, decision: Decision, prefix: str) -> dict[str, float]:
-    """Score a part, names prefixed."""
+    """Metrics of a split, with a prefix to their names."""
     return _prefixed(prefix, score(arrays.labels, predict_probabilities(estimator, arrays.matrix), decision))
 
 

@@ -1,19 +1,19 @@
-"""Folds for cross-validation: a patient's encounters are in one fold, and every type of model uses the same folds."""
+"""Folds for cross-validation: a patient is in one fold, and every type of model uses the same folds."""
 
 import numpy as np
 import numpy.typing as npt
 
 FOLDS = 3
-"""Each fold costs a fit of the rest: three fits at two thirds of the rows beside the one of all."""
+"""Each fold costs one fit: three fits on two thirds of the rows, besides the one on all rows."""
 
 
 def draw_folds(groups: npt.NDArray[np.integer], folds: int = FOLDS, seed: int = 42) -> npt.NDArray[np.int8]:
-    """Give each group a fold, at random, all folds alike in groups.
+    """Assign each group to a random fold; all folds have the same number of groups (within one).
 
     Args:
         groups: group of each row, any whole numbers, shape (n,).
-        folds: how many.
-        seed: the same folds again.
+        folds: number of folds.
+        seed: of the draw.
 
     Returns:
         fold of each row, 0 to ``folds`` - 1, shape (n,).

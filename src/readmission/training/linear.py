@@ -1,4 +1,4 @@
-"""The fitted logistic regression as plain arrays, its scaling folded in."""
+"""The fitted logistic regression as plain arrays, with the scaling merged into its weights."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ class LinearTerms:
     """Log-odds of every label: a sum over levels and numbers, for L levels, N numbers and 3 labels.
 
     Attributes:
-        category_columns: matrix column that each level belongs to, shape (L,).
-        levels: its code, shape (L,). The reference level of a category (code 0) has no entry.
+        category_columns: matrix column of each level, shape (L,).
+        levels: code of each level, shape (L,). The reference level of a category (code 0) has no entry.
         level_weights: shape (L, 3).
         number_columns: matrix column of each number, shape (N,).
         number_weights: per unit of the unscaled number, shape (N, 3).
-        intercept: with the numbers' means taken out, shape (3,).
+        intercept: for unscaled numbers, shape (3,).
     """
 
     category_columns: npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""A fitted model as one object: raw records in, class and probabilities out. What MLflow stores for each run."""
+"""A fitted model as one object, which MLflow stores for each run: raw records in, class and probabilities out."""
 
 from functools import lru_cache
 from typing import Any
@@ -18,11 +18,11 @@ from readmission.schema import LABELS, MISSING, RECORD_COLUMNS
 
 
 class FittedModel(BaseEstimator):  # type: ignore[misc]
-    """Cleaning, the fitted encoder, the fitted estimator and the decision rule, together.
+    """Cleaning, fitted encoder, fitted estimator and decision rule in one object.
 
     Attributes:
-        encoder_json: the encoder as JSON; plain text, so that loading it runs no code.
-        estimator: takes the encoder's matrix.
+        encoder_json: the encoder as JSON, so that loading it runs no code.
+        estimator: predicts from the encoder's matrix.
         decision_json: the decision rule as JSON.
     """
 
@@ -42,22 +42,22 @@ class FittedModel(BaseEstimator):  # type: ignore[misc]
         return _read_decision(self.decision_json)
 
     def predict_matrix(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Probabilities for rows that are encoded already; shape (n, 3), in the order of LABELS."""
+        """Probabilities of encoded rows; shape (n, 3), in the order of LABELS."""
         return predict_probabilities(self.estimator, matrix)
 
     def predict_proba(self, records: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Probabilities for raw records; absent columns count as missing; shape (n, 3)."""
+        """Probabilities of raw records; absent columns count as missing; shape (n, 3)."""
         return self.predict_matrix(encode_columns(self.encoder, clean_columns(_as_text(records))))
 
     def predict(self, records: pd.DataFrame) -> pd.DataFrame:
-        """Answer raw records: ``readmission_prediction`` and a column of probabilities per label."""
+        """Predict raw records: columns ``readmission_prediction`` and one of probabilities per label."""
         probabilities = self.predict_proba(records)
-        answers = pd.DataFrame(probabilities, columns=list(LABELS))
-        answers.insert(0, "readmission_prediction", np.array(LABELS)[decide(probabilities, self.decision)])
-        return answers
+        predictions = pd.DataFrame(probabilities, columns=list(LABELS))
+        predictions.insert(0, "readmission_prediction", np.array(LABELS)[decide(probabilities, self.decision)])
+        return predictions
 
 
-# A server of the stored model asks for one row at a time; reading the encoder takes longer than to answer.
+# Cached: a server of the stored model predicts one row at a time, and parsing the encoder takes longer than that.
 @lru_cache(maxsize=8)
 def _read_encoder(text: str) -> Encoder:
     return Encoder.model_validate_json(text)
@@ -69,7 +69,7 @@ def _read_decision(text: str) -> Decision:
 
 
 def predict_probabilities(estimator: Any, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Probabilities of every label, also of one that training never saw; shape (n, 3), in the order of LABELS."""
+    """Probabilities of every label, also of one that is not in the training set; shape (n, 3), ordered like LABELS."""
     seen = estimator.predict_proba(matrix)
     if seen.shape[1] == len(LABELS):
         return np.asarray(seen, np.float64)

@@ -1,6 +1,6 @@
-"""Make a cumulative set ready to fit: read, fit the encoder on the training rows only, encode, lay down as arrays.
+"""Prepare a cumulative set for fitting: read it, fit the encoder on the training rows only, encode, save as arrays.
 
-The arrays go to files, so that the processes that fit different estimators on the same set map one copy.
+The arrays are saved to files, so that processes that fit different estimators on the same set map one copy.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from readmission.warehouse.clean import read_clean
 from readmission.warehouse.connection import connect
 
 RATE_FOLDS = 5
-"""For the rates of training rows; the more, the closer they come to those that other rows get."""
+"""Folds for the rates of training rows; the more folds, the closer these rates are to those of other rows."""
 
 MAX_DRAWS = 6
-"""Draws of these folds, each with rates of its own (``fitting.fit_rows``)."""
+"""Number of draws of these folds, each with its own rates (``fitting.fit_rows``)."""
 
 MIN_DRAWS = 2
 DRAWN_ROWS = 500_000
-"""Beyond so many rows of all draws there are fewer of them: rates of large sets hardly vary with the folds."""
+"""Limit of rows times draws: large sets have fewer draws, since their rates hardly depend on the folds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redrawn:
-    """The rates of training rows under further draws of the folds.
+    """The rates of training rows for further draws of the folds.
 
     Attributes:
-        columns: of the matrix that hold rates, shape (rates,).
+        columns: indices of the matrix columns that hold rates, shape (rates,).
         rates: float32, shape (further draws, n, rates).
     """
 
@@ -47,13 +47,13 @@ class Redrawn:
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """One part as numbers.
+    """One split as arrays.
 
     Attributes:
         matrix: float32, shape (n, features).
-        labels: position in LABELS, shape (n,).
-        groups: a number for each patient, from 0, shape (n,). Keeps patients together; no estimator sees it.
-        redrawn: of training rows, the rates once more, from other folds.
+        labels: index into LABELS, shape (n,).
+        groups: number of the patient, from 0, shape (n,); keeps patients together, never a feature.
+        redrawn: of training rows, the rates from other draws of the folds.
     """
 
     matrix: npt.NDArray[np.float32]
@@ -67,10 +67,10 @@ class PreparedSet:
     """A cumulative set on disk.
 
     Attributes:
-        folder: holds the arrays of the parts ``train`` and ``validation``.
+        folder: holds the arrays of the splits ``train`` and ``validation``.
         encoder_json: the encoder fitted on ``train``.
         rows: training rows.
-        digest: of the training rows' numbers and labels, 32 hexadecimal digits.
+        digest: of the training arrays, 32 hexadecimal digits.
     """
 
     folder: Path
@@ -83,29 +83,29 @@ class PreparedSet:
         """The fitted encoder."""
         return Encoder.model_validate_json(self.encoder_json)
 
-    def load(self, part: str) -> Arrays:
+    def load(self, split: str) -> Arrays:
         """Map the arrays of ``train`` or ``validation`` into memory."""
         return Arrays(
-            np.load(self.folder / f"{part}_matrix.npy", mmap_mode="r"),
-            np.load(self.folder / f"{part}_labels.npy"),
-            np.load(self.folder / f"{part}_groups.npy"),
-            self._load_redrawn(part),
+            np.load(self.folder / f"{split}_matrix.npy", mmap_mode="r"),
+            np.load(self.folder / f"{split}_labels.npy"),
+            np.load(self.folder / f"{split}_groups.npy"),
+            self._load_redrawn(split),
         )
 
-    def _load_redrawn(self, part: str) -> Redrawn | None:
-        columns = self.folder / f"{part}_rate_columns.npy"
+    def _load_redrawn(self, split: str) -> Redrawn | None:
+        columns = self.folder / f"{split}_rate_columns.npy"
         if not columns.is_file():
             return None
-        return Redrawn(np.load(columns), np.load(self.folder / f"{part}_rates.npy", mmap_mode="r"))
+        return Redrawn(np.load(columns), np.load(self.folder / f"{split}_rates.npy", mmap_mode="r"))
 
 
 def prepare_set(services: Services, view: str, folder: Path) -> PreparedSet:
-    """Read a cumulative view and the validation part, and lay both down as arrays.
+    """Read a cumulative view and the validation split, and save both as arrays.
 
     Args:
         services: where the clean database is.
         view: name of the cumulative view.
-        folder: made for the arrays.
+        folder: created for the arrays.
     """
     with connect(services.clean_url) as clean:
         train = read_clean(clean, view)
@@ -118,7 +118,7 @@ def prepare_set(services: Services, view: str, folder: Path) -> PreparedSet:
 
 
 def encode_set(train: pa.Table) -> tuple[Encoder, Arrays]:
-    """Fit the encoder of a training set and encode it, its rates cross-fitted over patients.
+    """Fit the encoder of a training set and encode the set, with rates cross-fitted over patients.
 
     Args:
         train: clean training rows, from ``read_clean``.
@@ -132,12 +132,12 @@ def encode_set(train: pa.Table) -> tuple[Encoder, Arrays]:
 
 
 def count_draws(n_rows: int) -> int:
-    """How often the rates of so many training rows are drawn."""
+    """Number of draws of the rates for a number of training rows."""
     return max(MIN_DRAWS, min(MAX_DRAWS, DRAWN_ROWS // max(n_rows, 1)))
 
 
 def to_arrays(encoder: Encoder, clean: pa.Table) -> Arrays:
-    """Encode the features and the label of clean rows that the encoder has not seen, and number their patients."""
+    """Encode features and labels of clean rows that the encoder was not fitted on, and number their patients."""
     return Arrays(encode_columns(encoder, clean), label_codes(clean), _number_patients(clean))
 
 
@@ -147,24 +147,24 @@ def _number_patients(clean: pa.Table) -> npt.NDArray[np.int32]:
 
 
 def label_codes(clean: pa.Table) -> npt.NDArray[np.int8]:
-    """Position in LABELS of each row; shape (n,)."""
+    """Index into LABELS of each row; shape (n,)."""
     column = clean.column(LABEL_COLUMN).cast(pa.string())
     codes: npt.NDArray[np.int8] = pc.index_in(column, pa.array(LABELS)).to_numpy().astype(np.int8)
     return codes
 
 
-def save_arrays(folder: Path, part: str, arrays: Arrays) -> None:
-    """Lay down the arrays of a part for ``PreparedSet.load``."""
-    np.save(folder / f"{part}_matrix.npy", arrays.matrix)
-    np.save(folder / f"{part}_labels.npy", arrays.labels)
-    np.save(folder / f"{part}_groups.npy", arrays.groups)
+def save_arrays(folder: Path, split: str, arrays: Arrays) -> None:
+    """Save the arrays of a split for ``PreparedSet.load``."""
+    np.save(folder / f"{split}_matrix.npy", arrays.matrix)
+    np.save(folder / f"{split}_labels.npy", arrays.labels)
+    np.save(folder / f"{split}_groups.npy", arrays.groups)
     if arrays.redrawn is not None:
-        np.save(folder / f"{part}_rate_columns.npy", arrays.redrawn.columns)
-        np.save(folder / f"{part}_rates.npy", arrays.redrawn.rates)
+        np.save(folder / f"{split}_rate_columns.npy", arrays.redrawn.columns)
+        np.save(folder / f"{split}_rates.npy", arrays.redrawn.rates)
 
 
 def digest(arrays: Arrays) -> str:
-    """Tell sets apart: 32 hexadecimal digits of their numbers and labels."""
+    """Digest of a set's features and labels: 32 hexadecimal digits."""
     found = hashlib.blake2b(arrays.matrix.data, digest_size=16)
     found.update(arrays.labels.data)
     return found.hexdigest()

@@ -1,4 +1,4 @@
-"""Parameters of ``tuned_boosting`` in a file: what ``readmission tune`` writes and the pipeline reads."""
+"""The file of parameters of ``tuned_boosting`` that ``readmission tune`` writes and the pipeline reads."""
 
 import json
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from readmission.training.estimators import TUNED_PARAMS
 
 
 class TunedParams(BaseModel):
-    """The file that a search leaves and the pipeline reads.
+    """The content of the file.
 
     Attributes:
         params: of LightGBM.
-        log_loss: out of fold; that of the present default beside it.
-        default_log_loss: of ``estimators.TUNED_PARAMS`` on the same folds.
-        trials: how many were tried.
+        log_loss: out of fold.
+        default_log_loss: of the default parameters, ``estimators.TUNED_PARAMS``, on the same folds.
+        trials: number of sets of parameters that were tried.
         rows: training rows of the search.
         digest: of the training rows.
     """
@@ -38,10 +38,10 @@ def write_params(found: TunedParams, path: Path) -> None:
 
 
 def read_params(path: Path | None) -> Mapping[str, float | int]:
-    """Read the parameters that a search left; without a file the project's own.
+    """Read the file of a search.
 
     Raises:
-        BadInputError: the file is missing or is no such file.
+        BadInputError: the file is missing, or was not written by ``readmission tune``.
     """
     if path is None:
         return TUNED_PARAMS
@@ -49,5 +49,5 @@ def read_params(path: Path | None) -> Mapping[str, float | int]:
         return TunedParams.model_validate(json.loads(path.read_text())).params
     except OSError as error:
         raise BadInputError(f"READMISSION_TUNING: {path}: {error.strerror}; `readmission tune` writes it") from None
-    except ValueError:  # pydantic's is one too
+    except ValueError:  # includes pydantic's ValidationError
         raise BadInputError(f"READMISSION_TUNING: {path} is no file of `readmission tune`") from None

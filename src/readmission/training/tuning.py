@@ -1,4 +1,4 @@
-"""Search the parameters of ``tuned_boosting``: a bounded Optuna study, judged out of fold on training rows alone."""
+"""Search the parameters of ``tuned_boosting`` with Optuna, judged by the out-of-fold log loss on training rows."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Report = Callable[[str, int, int], None]
 
 
 def search(arrays: Arrays, encoder: Encoder, digest: str, minutes: float, threads: int, report: Report) -> TunedParams:
-    """Search for so long; the trial under way is finished.
+    """Search for a number of minutes; the trial that is running then is finished.
 
     Args:
         arrays: of the training set, from ``prepare``.
@@ -27,7 +27,7 @@ def search(arrays: Arrays, encoder: Encoder, digest: str, minutes: float, thread
         digest: of its rows, for the file.
         minutes: budget.
         threads: that a fit may use.
-        report: told of each trial: what, done, total (0: unknown).
+        report: called after each trial with what, done and total (0: unknown).
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=42, multivariate=True))
@@ -36,10 +36,10 @@ def search(arrays: Arrays, encoder: Encoder, digest: str, minutes: float, thread
 
     def judge(trial: optuna.Trial) -> float:
         params = _suggest(trial)
-        truth, answers = predict_out_of_fold(arrays, lambda: make_tuned(encoder, threads, params))
-        return float(log_loss(truth, answers, labels=list(range(len(LABELS)))))
+        truth, probabilities = predict_out_of_fold(arrays, lambda: make_tuned(encoder, threads, params))
+        return float(log_loss(truth, probabilities, labels=list(range(len(LABELS)))))
 
-    for number in count(1):  # the default first, however short the time
+    for number in count(1):  # the default parameters are always tried, as the first trial
         study.optimize(judge, n_trials=1)
         report(f"trial {number}: log loss {study.trials[-1].value:.5f}, best {study.best_value:.5f}", number, 0)
         if time.monotonic() >= deadline:

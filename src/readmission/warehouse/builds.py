@@ -1,6 +1,7 @@
-"""Builds: an execution fills a schema of its own; the last step swaps it into ``public``.
+"""Builds: an execution fills a schema of its own, and the last step swaps its tables into ``public``.
 
-A reader sees the old set or the new one. A crash leaves the old one and a leftover schema, which the next build drops.
+A reader sees the old set of tables or the new one. After a crash the old set is still there; the next build drops the
+unfinished schema.
 """
 
 import re
@@ -18,7 +19,7 @@ KEPT_TABLES = ("split_memory",)
 """Tables of ``public`` that outlive every swap."""
 
 LOCK_SECONDS = 60
-"""How long a swap waits for sessions that hold the tables it replaces; meanwhile new readers wait behind it."""
+"""How long a swap waits for sessions that lock the tables it replaces; meanwhile new readers have to wait too."""
 
 
 def build_schema(execution: str) -> str:
@@ -27,14 +28,14 @@ def build_schema(execution: str) -> str:
 
 
 def start_build(connection: Connection[TupleRow], execution: str) -> None:
-    """Make an empty schema for an execution and drop those of all others."""
+    """Create an empty schema for an execution and drop those of all other executions."""
     for schema in build_schemas(connection):
         connection.execute(statement("DROP SCHEMA {schema} CASCADE", schema=sql.Identifier(schema)))
     connection.execute(statement("CREATE SCHEMA {schema}", schema=sql.Identifier(build_schema(execution))))
 
 
 def build_schemas(connection: Connection[TupleRow]) -> list[str]:
-    """List the builds that are there, finished or not."""
+    """List the existing builds, finished or not."""
     query = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
     return [str(row[0]) for row in connection.execute(query, [PREFIX])]
 
@@ -43,11 +44,11 @@ def swap_in(connection: Connection[TupleRow], execution: str) -> bool:
     """Replace the objects of ``public`` by those of the build, within the caller's transaction.
 
     Returns:
-        whether there was a build to swap in; False where an earlier call had done it.
+        whether there was a build to swap in; False if an earlier call has swapped it in.
 
     Raises:
-        BadInputError: something of the user's depends on an object that is to be replaced.
-        ServiceDownError: a session holds such an object for longer than LOCK_SECONDS.
+        BadInputError: an object of the user (such as a view) depends on one that is to be replaced.
+        ServiceDownError: a session locks one of them for longer than LOCK_SECONDS.
     """
     schema = build_schema(execution)
     if schema not in build_schemas(connection):
@@ -80,7 +81,7 @@ def _note_owner(connection: Connection[TupleRow], table: str, execution: str) ->
 
 
 def current_execution(connection: Connection[TupleRow], table: str) -> str | None:
-    """Name the execution whose build a current table came from; None where there is no such table."""
+    """The execution that built a current table; None if there is no such table."""
     name = sql.Identifier("public", table).as_string(connection)
     row = connection.execute("SELECT obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
     return str(row[0]).removeprefix(_OWNER) if row and row[0] else None
@@ -102,7 +103,7 @@ def _drop(connection: Connection[TupleRow], kind: str, name: str) -> None:
 
 
 def _objects(connection: Connection[TupleRow], schema: str) -> Sequence[tuple[str, str]]:
-    """List (kind, name) of tables and views of a schema that are ours, views first."""
+    """List (kind, name) of the tables and views of a schema that this system manages, views first."""
     query = """
         SELECT c.relkind::text, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = %s AND c.relkind IN ('r', 'v') AND pg_has_role(c.relowner, 'USAGE')
@@ -113,7 +114,7 @@ def _objects(connection: Connection[TupleRow], schema: str) -> Sequence[tuple[st
 
 
 MANAGED = ("assignment", "validation_raw", "test_raw", "train_raw", "train_clean", "validation_clean", "test_clean")
-"""Besides batch_K and train_cumulative_K: what a build may hold. Everything else in ``public`` is left alone."""
+"""Names that a build may have, besides batch_K and train_cumulative_K. Other objects in ``public`` are not changed."""
 
 
 def _keyword(kind: str) -> sql.SQL:

@@ -68,7 +68,7 @@ def clean_table(
         exclude_expired: leave out encounters that ended in death or hospice.
 
     Returns:
-        rows cleaned.
+        number of rows cleaned.
     """
     tables = read_pages(raw, sql.Identifier(build_schema(execution), source), _RAW_TYPES)
     names = [*_KEYS, "batch_id", *FEATURE_TYPES, LABEL_COLUMN]
@@ -114,7 +114,7 @@ def read_clean(connection: Connection[TupleRow], name: str, schema: str = "publi
         schema: ``public``, or that of a build.
 
     Returns:
-        n rows; ``patient_nbr`` (to keep a patient together, never a feature), the columns of ``rules.FEATURE_TYPES``
+        n rows; ``patient_nbr`` (to group rows by patient, never a feature), the columns of ``rules.FEATURE_TYPES``
         (text dictionary-encoded) and ``readmitted``.
     """
     types = {
@@ -150,7 +150,7 @@ def cumulative_views(connection: Connection[TupleRow]) -> list[str]:
 
 
 def clean_build(services: Services, execution: str, batches: int, exclude_expired: bool = False) -> dict[str, int]:
-    """Clean every raw table of a build, two at a time.
+    """Clean every raw table of a build, LANES clean tables in parallel.
 
     Args:
         services: where both databases are.
@@ -159,7 +159,7 @@ def clean_build(services: Services, execution: str, batches: int, exclude_expire
         exclude_expired: leave out encounters that ended in death or hospice.
 
     Returns:
-        rows by clean table.
+        number of rows by clean table.
     """
     batch_tables: dict[str, int | None] = {f"batch_{number}": number for number in range(batches)}
     of_tables: list[dict[str, int | None]] = [batch_tables, {"validation_raw": None}, {"test_raw": None}]
@@ -177,7 +177,7 @@ def clean_build(services: Services, execution: str, batches: int, exclude_expire
 def _clean_into(
     services: Services, execution: str, target: str, sources: dict[str, int | None], exclude_expired: bool
 ) -> int:
-    """Clean raw tables into one clean table; answer its rows."""
+    """Clean raw tables into one clean table; return its number of rows."""
     with connect(services.raw_url) as raw, connect(services.clean_url) as clean:
         create_clean_table(clean, execution, target)
         return sum(

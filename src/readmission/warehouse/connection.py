@@ -1,4 +1,4 @@
-"""Connect to PostgreSQL; its failures as one line for people."""
+"""Connect to PostgreSQL; failures become one plain line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,18 +19,18 @@ CONNECT_SECONDS = 5
 def connect(
     url: SecretStr, application: str = "readmission", autocommit: bool = False
 ) -> Iterator[Connection[TupleRow]]:
-    """Open a connection; committed at the end of the block, rolled back on an error.
+    """Open a connection; commit at the end of the block, roll back on an error.
 
     Args:
         url: ``postgresql://user:password@host:port/database``.
-        application: the name that others see in ``pg_stat_activity``.
-        autocommit: each statement on its own.
+        application: the name in ``pg_stat_activity``.
+        autocommit: commit each statement on its own.
 
     Raises:
-        BadInputError: the URL cannot be read, or the block needs a table that an earlier stage has not made.
-        ServiceDownError: the server does not answer, refuses, or goes away within the block.
+        BadInputError: the URL cannot be read, or the block needs a table that an earlier stage has not created.
+        ServiceDownError: the server does not answer, refuses the login, or stops within the block.
     """
-    where = place(url)
+    where = address(url)
     try:
         with psycopg.connect(
             url.get_secret_value(),
@@ -48,23 +48,23 @@ def connect(
         raise ServiceDownError(f"PostgreSQL at {where}: {_first_line(error)}; see `readmission doctor`") from error
 
 
-def place(url: SecretStr) -> str:
-    """Name host, port and database of a URL, never its password.
+def address(url: SecretStr) -> str:
+    """Host, port and database of a URL, without user and password.
 
     Raises:
         BadInputError: the URL cannot be read.
     """
     try:
         parts = conninfo.conninfo_to_dict(url.get_secret_value())
-    except psycopg.ProgrammingError:  # its message repeats the URL
+    except psycopg.ProgrammingError:  # its message contains the URL
         raise BadInputError(
-            "The address of a database cannot be read: write postgresql://user:password@host:port/database"
+            "The URL of a database is not valid: write postgresql://user:password@host:port/database"
         ) from None
     return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
 
 def statement(template: LiteralString, **names: sql.Composable) -> sql.Composed:
-    """Fill quoted names into a statement."""
+    """Format a statement with quoted names and literals."""
     return sql.SQL(template).format(**names)
 
 

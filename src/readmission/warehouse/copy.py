@@ -1,6 +1,6 @@
-"""COPY in and COPY out: the fastest ways in and out of PostgreSQL, through Arrow.
+"""Load into and read from PostgreSQL with COPY, as CSV that Arrow writes and parses.
 
-Bytes travel as CSV. Arrow writes and parses it an order of magnitude faster than rows of Python objects.
+That is an order of magnitude faster than rows of Python objects.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +14,10 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 BLOCK_BYTES = 8 << 20
-"""Arrow parses this much at once, and somewhat more; bounds the memory of a streamed read."""
+"""Bytes that Arrow parses at once (or slightly more); limits the memory of a streamed read."""
 
 WRITE_BYTES = 1 << 20
-"""One message to the server; larger ones are copied once more on the way."""
+"""Bytes per message to the server; larger messages are copied once more."""
 
 
 def copy_in(
@@ -30,13 +30,13 @@ def copy_in(
 
     Args:
         connection: an open transaction.
-        table: quoted name; must have been created in this transaction (the rows arrive frozen, on a server with
-            ``wal_level=minimal`` without a write-ahead log).
+        table: quoted name; must have been created in this transaction, as COPY FREEZE requires (with
+            ``wal_level=minimal`` the server then writes no write-ahead log).
         columns: names, in the order of the CSV.
         blocks: whole CSV lines, no header; an empty unquoted field is NULL.
 
     Returns:
-        rows loaded.
+        number of rows loaded.
     """
     names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
     command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, FREEZE)").format(table, names)
@@ -56,7 +56,7 @@ def to_csv(table: pa.Table | pa.RecordBatch) -> memoryview:
 
 
 def _plain(table: pa.Table | pa.RecordBatch) -> pa.Table:
-    """Arrow's CSV writer knows no dictionaries."""
+    """Decode dictionary columns, which Arrow's CSV writer does not support."""
     whole = table if isinstance(table, pa.Table) else pa.Table.from_batches([table])
     fields = [
         pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
@@ -73,10 +73,10 @@ def copy_out(
     Args:
         connection: an open connection.
         query: a SELECT whose columns are those of ``types``, in their order.
-        types: column name to Arrow type; text that may be missing or not, NULL becomes null.
+        types: column name to Arrow type; NULL becomes null.
 
     Yields:
-        tables of some ten thousand rows, in the order of the query; none where there are no rows.
+        tables of some ten thousand rows, in the order of the query; nothing if there are no rows.
     """
     for block in _blocks(connection, query):
         yield pacsv.read_csv(pa.BufferReader(block), *_options(types))
@@ -97,7 +97,7 @@ def _options(types: dict[str, pa.DataType]) -> tuple[pacsv.ReadOptions, pacsv.Pa
 
 
 def _blocks(connection: Connection[TupleRow], query: sql.Composable) -> Iterator[bytes]:
-    """Gather the server's messages, each a row, into blocks of whole rows."""
+    """Join the server's messages, one per row, into blocks of about BLOCK_BYTES."""
     rows: list[memoryview | bytes] = []
     size = 0
     for row in _messages(connection, query):
@@ -111,9 +111,9 @@ def _blocks(connection: Connection[TupleRow], query: sql.Composable) -> Iterator
 
 
 def _messages(connection: Connection[TupleRow], query: sql.Composable) -> Iterator[memoryview | bytes]:
-    """Run a COPY and hand out its messages straight from libpq.
+    """Run a COPY and yield its messages directly from libpq.
 
-    ``Cursor.copy`` waits in Python for each of them: measured on the real file, that is four fifths of the reading.
+    ``Cursor.copy`` waits in Python for each message, which takes four fifths of the time of reading the real file.
     """
     command = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
     server = connection.pgconn
@@ -123,7 +123,7 @@ def _messages(connection: Connection[TupleRow], query: sql.Composable) -> Iterat
         if size < 0:
             break
         yield row
-    # All of them, also after an error: the connection takes no other command before.
+    # All results must be read, also after an error, before the connection accepts another command.
     for result in list(iter(server.get_result, None)):
         _expect(result, ExecStatus.COMMAND_OK)
 
@@ -140,10 +140,10 @@ PAGES = 512
 def read_pages(
     connection: Connection[TupleRow], table: sql.Composable, types: dict[str, pa.DataType]
 ) -> Iterator[pa.Table]:
-    """Stream a table whose values need no quoting as Arrow, in no particular order.
+    """Stream a table as Arrow, in no particular order; for values that need no quoting.
 
-    The server joins the rows of some pages into one text: a hundred times fewer messages than COPY sends, so that the
-    reading costs no Python at all and two readers do not wait for each other.
+    The server joins the rows of PAGES pages into one text. That is a hundred times fewer messages than with COPY, so
+    that two threads can read in parallel instead of waiting for Python's global lock.
 
     Args:
         connection: an open connection.
@@ -168,5 +168,5 @@ def read_pages(
 
 
 def _as_text(table: sql.Composable, connection: Connection[TupleRow]) -> sql.Literal:
-    """A quoted name as text, for functions that take one."""
+    """A quoted name as a text literal, for functions such as ``regclass``."""
     return sql.Literal(table.as_string(connection))

@@ -16,7 +16,7 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from readmission.dataset.lines import open_lines
-from readmission.dataset.parts import PARTS, Part
+from readmission.dataset.splits import SPLITS, Split
 from readmission.schema import COLUMN_NAMES, ENCOUNTER_ID
 from readmission.services import Services
 from readmission.warehouse.builds import build_schema
@@ -27,19 +27,19 @@ ROW_ID = "row_id"
 RAW_COLUMNS: tuple[str, ...] = (ROW_ID, *COLUMN_NAMES)
 
 LANES = 2
-"""Connections that load at the same time."""
+"""Number of connections that load in parallel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Which row goes where, in the order of the file.
+    """Split and batch of each row, in the order of the file.
 
     Attributes:
-        part: position in PARTS, shape (n,).
+        split: index into SPLITS, shape (n,).
         batch_id: batch of a training row, -1 for the others, shape (n,).
     """
 
-    part: npt.NDArray[np.int8]
+    split: npt.NDArray[np.int8]
     batch_id: npt.NDArray[np.int16]
 
     @property
@@ -50,7 +50,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Assignment(Placement):
-    """The same, with the number of each row's encounter.
+    """Split, batch and encounter number of each row, in the order of the file.
 
     Attributes:
         encounter_id: shape (n,).
@@ -60,7 +60,7 @@ class Assignment(Placement):
 
 
 def write_assignment(connection: Connection[TupleRow], execution: str, assignment: Assignment) -> None:
-    """Store an assignment as a table of the build; the row number is the position in the file, from 1."""
+    """Store an assignment as a table of the build; ``row_id`` is the position in the file, from 1."""
     table = sql.Identifier(build_schema(execution), "assignment")
     connection.execute(
         statement(
@@ -71,9 +71,9 @@ def write_assignment(connection: Connection[TupleRow], execution: str, assignmen
     )
     columns = pa.table(
         {
-            ROW_ID: pa.array(np.arange(1, len(assignment.part) + 1)),
+            ROW_ID: pa.array(np.arange(1, len(assignment.split) + 1)),
             ENCOUNTER_ID: pa.array(assignment.encounter_id),
-            "part": pa.DictionaryArray.from_arrays(pa.array(assignment.part), pa.array([str(part) for part in PARTS])),
+            "part": pa.DictionaryArray.from_arrays(pa.array(assignment.split), pa.array(map(str, SPLITS))),
             "batch_id": pa.array(assignment.batch_id, mask=assignment.batch_id < 0),
         }
     )
@@ -81,33 +81,21 @@ def write_assignment(connection: Connection[TupleRow], execution: str, assignmen
 
 
 def read_placement(connection: Connection[TupleRow], schema: str) -> Placement:
-    """Read back where the rows go.
-
-    The server packs each row into one number, and a million of them into one binary array: no row becomes a message or
-    a text.
+    """Read the split and batch of each row from the table ``assignment``.
 
     Args:
         connection: to the raw database.
         schema: of a build, or ``public``.
     """
     query = statement(
-        "SELECT array_send(array_agg(row_id << 20 | (array_position({parts}, part) - 1) << 16"
-        " | coalesce(batch_id, -1) + 1)) FROM {table} GROUP BY row_id / 1048576",
-        parts=sql.Literal([str(part) for part in PARTS]),
+        "SELECT array_agg((array_position({splits}, part) - 1)::int2 ORDER BY row_id),"
+        " array_agg(coalesce(batch_id, -1::int2) ORDER BY row_id) FROM {table}",
+        splits=sql.Literal([str(split) for split in SPLITS]),
         table=sql.Identifier(schema, "assignment"),
     )
-    arrays = connection.cursor(binary=True).execute(query).fetchall()
-    packed = np.sort(np.concatenate([np.empty(0, np.int64), *(_unpack(row[0]) for row in arrays)]))
-    return Placement((packed >> 16 & 0xF).astype(np.int8), ((packed & 0xFFFF) - 1).astype(np.int16))
-
-
-_ARRAY_HEADER = 20
-"""Bytes before the elements of a one-dimensional array without NULL (PostgreSQL's ``array_send``)."""
-
-
-def _unpack(array: bytes) -> npt.NDArray[np.int64]:
-    elements = np.frombuffer(array, [("size", ">i4"), ("value", ">i8")], offset=_ARRAY_HEADER)
-    return elements["value"].astype(np.int64)
+    row = connection.cursor(binary=True).execute(query).fetchone()
+    split, batch_id = row if row and row[0] else ([], [])
+    return Placement(np.array(split, np.int8), np.array(batch_id, np.int16))
 
 
 def store_batches(services: Services, execution: str, path: Path, placement: Placement) -> list[int]:
@@ -120,7 +108,7 @@ def store_batches(services: Services, execution: str, path: Path, placement: Pla
         placement: of that file's rows.
 
     Returns:
-        rows of each batch.
+        number of rows of each batch.
     """
     return _store(services, execution, path, placement.batch_id.astype(np.int64), batch_tables(placement.batches))
 
@@ -133,23 +121,23 @@ def store_holdout(services: Services, execution: str, path: Path, placement: Pla
     return _store(services, execution, path, _holdout_targets(placement, 0), HOLDOUT_TABLES)
 
 
-def store_parts(services: Services, execution: str, path: Path, placement: Placement) -> list[int]:
+def store_all(services: Services, execution: str, path: Path, placement: Placement) -> list[int]:
     """Load all rows in one pass over the file: batches, validation, test; see ``store_batches``."""
     names = [*batch_tables(placement.batches), *HOLDOUT_TABLES]
     targets = np.maximum(_holdout_targets(placement, placement.batches), placement.batch_id)
     return _store(services, execution, path, targets, names)
 
 
+def _holdout_targets(placement: Placement, first: int) -> npt.NDArray[np.int64]:
+    """Table number of each row: ``first`` for validation, the next for test, -1 for training rows; shape (n,)."""
+    table_of_split = {Split.TRAIN: -1, Split.VALIDATION: first, Split.TEST: first + 1}
+    targets: npt.NDArray[np.int64] = np.array([table_of_split[split] for split in SPLITS])[placement.split]
+    return targets
+
+
 def batch_tables(batches: int) -> list[str]:
     """Name the batch tables."""
     return [f"batch_{number}" for number in range(batches)]
-
-
-def _holdout_targets(placement: Placement, first: int) -> npt.NDArray[np.int64]:
-    """Number of each row's table: ``first`` for validation, the next for test, -1 for training rows."""
-    target_of_part = {Part.TRAIN: -1, Part.VALIDATION: first, Part.TEST: first + 1}
-    targets: npt.NDArray[np.int64] = np.array([target_of_part[part] for part in PARTS])[placement.part]
-    return targets
 
 
 def create_views(connection: Connection[TupleRow], execution: str, batches: int) -> list[str]:
@@ -178,19 +166,20 @@ def _create_view(connection: Connection[TupleRow], schema: str, name: str, batch
 def _store(
     services: Services, execution: str, path: Path, target_of_row: npt.NDArray[np.int64], names: Sequence[str]
 ) -> list[int]:
-    """Load rows into tables over several connections: the server parses with one core per connection.
+    """Load rows into tables over several connections, since the server parses with one core per connection.
 
-    Each lane has a transaction of its own; none commits before all have loaded.
+    Each connection has a thread and a transaction of its own, and loads every LANES-th table; none commits before all
+    have loaded.
     """
     tables = [sql.Identifier(build_schema(execution), name) for name in names]
-    with connect(services.raw_url) as raw:  # a stage that runs again starts over
+    with connect(services.raw_url) as raw:  # when the stage is repeated, it starts over
         raw.execute(statement("DROP TABLE IF EXISTS {tables} CASCADE", tables=sql.SQL(", ").join(tables)))
     load = partial(_load_lane, services, tables, path, target_of_row, Barrier(LANES))
     with ThreadPoolExecutor(LANES) as threads:
         lanes = [threads.submit(load, lane) for lane in range(LANES)]
     errors = [error for lane in lanes if (error := lane.exception())]
     for error in errors:
-        if len(errors) == 1 or not isinstance(error, BrokenBarrierError):  # the one that broke it
+        if len(errors) == 1 or not isinstance(error, BrokenBarrierError):  # the error that broke the barrier
             raise error
     return [int(count) for count in np.sum([lane.result() for lane in lanes], axis=0)]
 
@@ -203,7 +192,7 @@ def _load_lane(
     loaded: Barrier,
     lane: int,
 ) -> npt.NDArray[np.int64]:
-    """Create and fill every table of a lane; answer the rows loaded into each table."""
+    """Create and fill the tables of one connection; return the number of rows loaded into each table."""
     stored = np.zeros(len(tables), np.int64)
     own = range(lane, len(tables), LANES)
     with connect(services.raw_url) as raw, _all_or_none(loaded):
@@ -221,7 +210,7 @@ def _load_lane(
 
 @contextmanager
 def _all_or_none(loaded: Barrier) -> Iterator[None]:
-    """Wait at the end for the other lanes; if this one fails, so do they."""
+    """Wait at the end for the other connections; if this one fails, they fail too."""
     together = False
     try:
         yield
@@ -240,6 +229,7 @@ def _create_table(connection: Connection[TupleRow], table: sql.Identifier) -> No
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, pa.Array]]:
+    """Read the lines of the file in blocks; yield each with the number of rows before it."""
     first_row = 0
     for lines in open_lines(path):
         yield first_row, lines
@@ -247,7 +237,10 @@ def _numbered(path: Path) -> Iterator[tuple[int, pa.Array]]:
 
 
 def _join_lines(lines: pa.Array, row_ids: npt.NDArray[np.int64]) -> memoryview:
-    """Put row numbers before whole source lines and join them into CSV: no value is parsed or written anew."""
+    """Join lines of the file to CSV with ``row_id`` as first column, without parsing their values.
+
+    Parsing the columns and writing them as CSV again makes the stage ``store`` half as fast (docs/benchmarks.md).
+    """
     numbered = pc.binary_join_element_wise(pa.array(row_ids).cast(pa.string()), lines, ",")
     blocks = pa.ListArray.from_arrays(pa.array([0, len(numbered)], pa.int32()), numbered)
     return memoryview(pc.binary_join(blocks, "\n")[0].as_buffer())

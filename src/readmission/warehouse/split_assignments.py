@@ -1,6 +1,7 @@
-"""The memory of splits: a patient keeps its part for good, so no model is validated on what another was trained on.
+"""Split assignments: each patient stays in one split for good, so no model is validated on another's training rows.
 
-``split_memory (grouping, key, part)`` outlives every swap. ``grouping`` is ``patient`` or ``encounter``.
+The table ``split_memory (grouping, key, part)`` outlives every swap. ``grouping`` is ``patient`` or ``encounter``
+(``patient:EXECUTION`` for an experiment), ``key`` is a patient or encounter number, ``part`` an index into SPLITS.
 """
 
 import numpy as np
@@ -15,11 +16,14 @@ from readmission.warehouse.connection import statement
 from readmission.warehouse.copy import copy_in, read_table, to_csv
 
 _COLUMNS = "(grouping text NOT NULL, key bigint NOT NULL, part smallint NOT NULL)"
-_FRESH = "fresh_parts"
+_NEW = "fresh_parts"
+"""Table of a build that holds its new assignments until the swap."""
 
 
-def recall_parts(connection: Connection[TupleRow], grouping: str, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
-    """Look up the parts of groups.
+def load_assignments(
+    connection: Connection[TupleRow], grouping: str, keys: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int8]:
+    """Load the splits of groups.
 
     Args:
         connection: to the raw database.
@@ -27,48 +31,48 @@ def recall_parts(connection: Connection[TupleRow], grouping: str, keys: npt.NDAr
         keys: sorted numbers, shape (g,).
 
     Returns:
-        position in PARTS of each key, UNASSIGNED for a new one; shape (g,).
+        index into SPLITS of each key, UNASSIGNED for a new one; shape (g,).
     """
-    parts = np.full(len(keys), UNASSIGNED, np.int8)
+    splits = np.full(len(keys), UNASSIGNED, np.int8)
     if not _exists(connection, sql.Identifier("public", "split_memory")):
-        return parts
+        return splits
     query = statement("SELECT key, part FROM split_memory WHERE grouping = {grouping}", grouping=sql.Literal(grouping))
     table = read_table(connection, query, {"key": pa.int64(), "part": pa.int8()})
-    remembered = table["key"].to_numpy()
-    positions = np.searchsorted(keys, remembered)
-    inside = positions < len(keys)
-    inside[inside] = keys[positions[inside]] == remembered[inside]
-    parts[positions[inside]] = table["part"].to_numpy()[inside]
-    return parts
+    stored = table["key"].to_numpy()
+    positions = np.searchsorted(keys, stored)
+    found = positions < len(keys)
+    found[found] = keys[positions[found]] == stored[found]
+    splits[positions[found]] = table["part"].to_numpy()[found]
+    return splits
 
 
-def note_parts(
+def save_new_assignments(
     connection: Connection[TupleRow],
     execution: str,
     grouping: str,
     keys: npt.NDArray[np.int64],
-    parts: npt.NDArray[np.int8],
+    splits: npt.NDArray[np.int8],
 ) -> None:
-    """Keep the parts of new groups in the build; the swap makes them permanent.
+    """Save the splits of new groups in the build; ``commit_assignments`` makes them permanent.
 
     Args:
         connection: an open transaction of the raw database.
         execution: whose build.
         grouping: ``patient`` or ``encounter``.
         keys: numbers of new groups, shape (g,).
-        parts: position in PARTS of each, shape (g,).
+        splits: index into SPLITS of each, shape (g,).
     """
-    table = sql.Identifier(build_schema(execution), _FRESH)
+    table = sql.Identifier(build_schema(execution), _NEW)
     connection.execute(statement("CREATE TABLE {table} {columns}", table=table, columns=sql.SQL(_COLUMNS)))
-    rows = pa.table({"grouping": pa.array([grouping] * len(keys)), "key": pa.array(keys), "part": pa.array(parts)})
+    rows = pa.table({"grouping": pa.array([grouping] * len(keys)), "key": pa.array(keys), "part": pa.array(splits)})
     copy_in(connection, table, rows.column_names, [to_csv(rows)])
 
 
-def remember_parts(connection: Connection[TupleRow], execution: str) -> None:
-    """Move what ``note_parts`` kept, if anything, into the memory, within the transaction of the swap."""
-    table = sql.Identifier(build_schema(execution), _FRESH)
+def commit_assignments(connection: Connection[TupleRow], execution: str) -> None:
+    """Move the new assignments of a build, if any, into the permanent table, in the transaction of the swap."""
+    table = sql.Identifier(build_schema(execution), _NEW)
     if not _exists(connection, table):
-        return  # an experiment
+        return  # this build has none
     connection.execute(statement("CREATE TABLE IF NOT EXISTS split_memory {columns}", columns=sql.SQL(_COLUMNS)))
     connection.execute(statement("INSERT INTO split_memory SELECT * FROM {table}", table=table))
     connection.execute(statement("DROP TABLE {table}", table=table))

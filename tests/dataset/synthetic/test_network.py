@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from readmission.dataset.synthetic.aggregates import TREATMENT_COLUMNS, Group, Node, Table
-from readmission.dataset.synthetic.alias import Codes
+from readmission.dataset.synthetic.distributions import Codes
 from readmission.dataset.synthetic.network import Treatments, Variable, Words
 
 ROWS = 200_000

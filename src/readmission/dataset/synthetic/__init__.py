@@ -1,1 +1,1 @@
-"""Synthetic records: aggregate tables of the real file, and records drawn from them."""
+"""Synthetic records: aggregate tables of the real file, and records sampled from them."""

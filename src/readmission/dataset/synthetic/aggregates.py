@@ -1,9 +1,9 @@
 """Count the published file into the tables that synthetic records are drawn from.
 
-``python -m readmission.dataset.synthetic.aggregates CSV`` writes ``synthetic_tables.json.gz`` beside this module. The
+``python -m readmission.dataset.synthetic.aggregates CSV`` writes ``synthetic_tables.json.gz`` in this folder. The
 tables hold counts of at least ``MIN_CELL`` encounters or patients and nothing else: rarer values are merged into
-ranges, rarer combinations into one remainder, and what is still rarer is left out. Identifiers order and group rows, no
-more.
+ranges, rarer combinations into one remainder, and what is still rarer is left out. Identifiers only serve to order and
+group rows.
 
 The network: every column is drawn given the label and one or two other columns (a k-dependence Bayesian classifier,
 M. Sahami, "Learning limited dependence Bayesian classifiers", KDD 1996; the parents were picked by conditional mutual
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from readmission import schema
 from readmission.dataset.csvfile import open_batches
-from readmission.dataset.synthetic.alias import Codes
+from readmission.dataset.synthetic.distributions import Codes
 from readmission.dataset.verify import verify
 from readmission.errors import BadInputError, ReadmissionError
 from readmission.schema import Kind
@@ -34,14 +34,14 @@ MIN_CELL = 11
 """The smallest count that is kept: the usual rule of US health statistics is to suppress cells of 1 to 10."""
 
 MIN_ROWS = 10_000
-"""Of a smaller file, too little would be left after suppression."""
+"""A smaller file would have too few cells left after suppression."""
 
 TABLES_FILE = Path(__file__).with_name("synthetic_tables.json.gz")
 TREATMENT = "treatment"
 TREATMENT_COLUMNS: tuple[str, ...] = (*schema.MEDICATIONS, "change", "diabetesMed")
 LAST_LABEL = "last_label"
 _LARGE_CELL = 500
-"""Beside a cell of this size a remainder below ``MIN_CELL`` can be left out: it is 2 % at most."""
+"""If the largest cell has at least this many rows, a remainder below ``MIN_CELL`` (at most 2 % of it) is left out."""
 
 MAX_SIZE = 6
 """Patients with this many encounters or more are counted together."""
@@ -68,53 +68,53 @@ PARENTS: dict[str, tuple[str, ...]] = {
     "A1Cresult": ("num_lab_procedures", "diag_1", schema.LABEL_COLUMN),
     "max_glu_serum": ("admission_source_id", "num_lab_procedures"),
 }
-"""What each column of an encounter is drawn given, in drawing order; the first parents count most."""
+"""Parents of each column of an encounter, in drawing order; the first parents have most influence."""
 
 PATIENT_PARENTS: dict[str, tuple[str, ...]] = {
     "race": ("size", LAST_LABEL),
     "gender": ("size", LAST_LABEL, "race"),
     "age": ("size", LAST_LABEL, "race"),
 }
-"""The same for a patient, counted at the first encounter."""
+"""Parents of the columns of a patient, counted at the first encounter."""
 
 _GROUP_SHARE: dict[Kind, float] = {Kind.CATEGORY: 0.005, Kind.CODE: 0.005, Kind.COUNT: 0.02, Kind.DIAGNOSIS: 0.002}
 _OWN_SHARE: dict[str, float] = {
-    "age": 0.0,  # or an older patient could not be told from a younger one
+    "age": 0.0,  # every band stays a group of its own, so that age keeps its order
     "number_diagnoses": 0.0,  # one or two diagnoses mean that diag_2 or diag_3 is missing
     "number_inpatient": 0.002,
     "number_emergency": 0.002,
     "number_outpatient": 0.005,
     "num_lab_procedures": 0.04,
 }
-"""The share of rows that makes a group of its own, by kind of column and for some columns."""
+"""Smallest share of rows that a group may have, by kind of column and for some columns."""
 
 
 class Group(TypedDict):
-    """Values that the network treats alike, as the file writes them, a range as ``low..high``, and their counts."""
+    """Values that form one level, as the file writes them (a range as ``low..high``), and their counts."""
 
     values: list[str]
     counts: list[int]
 
 
 class Table(TypedDict):
-    """Kept cells of a contingency table: flat index into ``(*parents, levels + 1)``, remainder last."""
+    """Stored cells of a contingency table: flat index into ``(*parents, levels + 1)``; the last is the remainder."""
 
     cells: list[int]
     counts: list[int]
 
 
 class Node(TypedDict):
-    """One variable: its parents, and a table given none of them, the first, the first two, and so on."""
+    """One variable: its parents, and its tables given no parent, the first, the first two, and so on."""
 
     parents: list[str]
     tables: list[Table]
 
 
 class Tables(TypedDict):
-    """All that synthetic records are made from.
+    """All data that synthetic records are drawn from.
 
-    ``groups``: by column, the groups whose numbers the nodes speak of. ``nodes``: the network. ``sizes``: encounters
-    per patient. ``extras``: by ``change``, rare medications of treated patients that no kept treatment holds.
+    ``groups``: by column; nodes refer to them by number. ``nodes``: the network. ``sizes``: encounters
+    per patient. ``extras``: by ``change``, rare medications of treated patients that no stored treatment has.
     """
 
     minimum_cell: int
@@ -185,7 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _read(path: Path) -> pa.Table:
     rows = verify(path, path.name)
     if rows < MIN_ROWS:
-        raise BadInputError(f"{path.name}: {rows} rows are too few to count from; give a file of at least {MIN_ROWS}")
+        raise BadInputError(
+            f"{path.name}: {rows} rows are too few to make tables from; give a file of at least {MIN_ROWS}"
+        )
     return pa.Table.from_batches(open_batches(path)).combine_chunks()
 
 
@@ -214,7 +216,7 @@ def _by_key(values: pa.ChunkedArray, keys: pa.ChunkedArray, share: float) -> tup
         pc.fill_null(pc.index_in(keys, value_set=pa.array(frequent, pa.string())), len(frequent)), dtype=np.int32
     )
     groups = [_kept_values(values.filter(pa.array(code == number))) for number in range(code.max() + 1)]
-    if not groups[-1]["values"]:  # the other keys are too few to be shown: their rows count nowhere
+    if not groups[-1]["values"]:  # the other keys have fewer than MIN_CELL rows: those rows are left out
         groups.pop()
         code = np.where(code == len(groups), np.int32(-1), code)
     return groups, code
@@ -242,7 +244,7 @@ def _number_group(numbers: NDArray[np.int32]) -> Group:
 
 
 def _merged(values: NDArray[np.int32], counts: NDArray[np.int64], least: int) -> list[tuple[int, int, int]]:
-    """Merge neighbours until each range counts at least so many: ``(low, high, count)``, rising."""
+    """Merge neighbours until each range has at least that count: ``(low, high, count)``, ascending."""
     ranges: list[tuple[int, int, int]] = []
     low, total = None, 0
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
@@ -276,7 +278,7 @@ def _table(child: Codes, levels: int, parents: Sequence[tuple[Codes, int]]) -> T
     counts = counts.reshape(contexts, levels)
     shown = np.where(counts >= MIN_CELL, counts, 0)
     rest = counts.sum(axis=1) - shown.sum(axis=1)
-    # a remainder too small to be shown takes the smallest cell in: left out, it would favour the frequent levels
+    # a remainder below MIN_CELL absorbs the smallest cell: leaving it out would bias towards frequent levels
     smallest = np.where(shown > 0, shown, _LARGE_CELL).argmin(axis=1)
     amount = shown[np.arange(contexts), smallest]
     grows = (rest > 0) & (rest < MIN_CELL) & (amount > 0) & (amount < _LARGE_CELL)
@@ -293,7 +295,7 @@ def _regimens(source: pa.Table) -> pa.ChunkedArray:
 
 
 def _extras(source: pa.Table, treatment: pa.ChunkedArray, groups: Sequence[Group]) -> dict[str, Group]:
-    """Medications that rows of suppressed treatments took beyond what the kept treatments account for."""
+    """Medications in rows of suppressed treatments that the stored treatments do not account for."""
     kept = pc.is_in(treatment, value_set=pa.array([text for group in groups for text in group["values"]]))
     extras: dict[str, Group] = {}
     for change in schema.BY_NAME["change"].levels:
@@ -312,7 +314,7 @@ def _extras(source: pa.Table, treatment: pa.ChunkedArray, groups: Sequence[Group
 
 
 def _patients(source: pa.Table, codes: dict[str, Codes], levels: dict[str, int]) -> tuple[Group, dict[str, Node]]:
-    """Count encounters per patient, the label by place in the history, and what belongs to the patient."""
+    """Count encounters per patient, labels by position in the history, and the columns of the patient."""
     encounter, patient = (np.asarray(source[name].cast(pa.int64())) for name in schema.IDENTIFIERS)
     order = np.lexsort((encounter, patient))
     starts = np.flatnonzero(np.diff(patient[order], prepend=-1))

@@ -1,4 +1,4 @@
-"""The tables of :mod:`readmission.dataset.synthetic.aggregates`, ready to be drawn from."""
+"""The tables of :mod:`readmission.dataset.synthetic.aggregates` as distributions to draw from."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from readmission.dataset.synthetic.aggregates import (
     Table,
     Tables,
 )
-from readmission.dataset.synthetic.alias import Alias, Codes, Weights
+from readmission.dataset.synthetic.distributions import Codes, Distributions, Weights
 
 _TAIL = -3.0
-"""Within a merged range a number's weight falls with its third power: counts of visits have long tails."""
+"""Exponent of a number's weight within a merged range: counts of visits have long tails."""
 _FITTING_TURNS = 10
 
 
@@ -39,7 +39,7 @@ class Variable:
         chance, mass = np.ones((1, levels[own])), np.zeros((1, levels[own]))
         for table, fan in zip(node["tables"], [1, *(count for _, count in self.parents)], strict=True):
             chance, mass = _refined(table, chance, mass, fan)
-        self._alias = Alias.build(chance)
+        self._distributions = Distributions.build(chance)
 
     def draw(self, rng: np.random.Generator, known: Mapping[str, Codes]) -> Codes:
         """Draw the variable for every row, given its parents.
@@ -55,11 +55,11 @@ class Variable:
         context = known[first]
         for name, levels in others:
             context = context * np.int32(levels) + known[name]
-        return self._alias.draw(rng, context)
+        return self._distributions.draw(rng, context)
 
 
 class Words:
-    """The texts of a column, to be drawn given their group.
+    """The texts of a column, drawn given their group.
 
     Attributes:
         texts: every value as the file writes it, shape ``(values,)``.
@@ -74,13 +74,13 @@ class Words:
         self.texts = pa.array([text for members in expanded for text in members])
         self._starts = np.cumsum([0, *(len(members) for members in expanded[:-1])]).astype(np.int32)
         self._several = np.array([len(members) > 1 for members in expanded])
-        self._alias = Alias.build(weights)
+        self._distributions = Distributions.build(weights)
 
     def draw(self, rng: np.random.Generator, group: Codes) -> Codes:
-        """Draw positions in ``texts`` for rows of the given groups, shape ``(rows,)``."""
+        """Draw indices into ``texts`` for rows of the given groups, shape ``(rows,)``."""
         position = self._starts.take(group)
         open_rows = np.flatnonzero(self._several.take(group))
-        position[open_rows] += self._alias.draw(rng, group[open_rows])
+        position[open_rows] += self._distributions.draw(rng, group[open_rows])
         return position
 
 
@@ -92,21 +92,21 @@ class Treatments(Words):
         plain = [tuple(text.split(",")) for text in self.texts.to_pylist()]
         names = sorted({name for extra in extras.values() for name in extra["values"]})
         self._width = len(names) + 1
-        self._extra = Alias.build(_extra_weights(plain, names, groups, extras))
+        self._extra = Distributions.build(_extra_weights(plain, names, groups, extras))
         self.texts = pa.array([_with_extra(fields, name) for fields in plain for name in ("", *names)])
 
     def draw(self, rng: np.random.Generator, group: Codes) -> Codes:
-        """Draw positions in ``texts`` for rows of the given groups, shape ``(rows,)``."""
+        """Draw indices into ``texts`` for rows of the given groups, shape ``(rows,)``."""
         plain = super().draw(rng, group)
         return plain * np.int32(self._width) + self._extra.draw(rng, plain)
 
 
 @dataclass(frozen=True)
 class Network:
-    """All that is needed to draw records.
+    """Everything that records are drawn from.
 
     Attributes:
-        variables: by name, patient's first, then those of an encounter in drawing order.
+        variables: by name, those of a patient first, then those of an encounter in drawing order.
         words: texts by column, the treatment's 25 columns as one.
         sizes: texts of the numbers of encounters that a patient may have.
     """
@@ -117,7 +117,7 @@ class Network:
 
     @classmethod
     def build(cls, tables: Tables) -> "Network":
-        """Prepare tables for drawing."""
+        """Build the network from stored tables."""
         groups = tables["groups"]
         levels = {name: len(members) for name, members in groups.items()}
         levels |= {"size": MAX_SIZE, "later": 2, "step": 2}
@@ -129,17 +129,17 @@ class Network:
 
 
 def _refined(table: Table, chance: Weights, mass: Weights, fan: int) -> tuple[Weights, Weights]:
-    """Look at one more parent.
+    """Condition a variable on one more parent.
 
     Args:
         table: the counts given that parent too.
-        chance: distributions given the parents so far, shape ``(contexts, levels)``.
-        mass: the rows counted for them, same shape; 0 for a context that was too rare.
+        chance: distributions given the earlier parents, shape ``(contexts, levels)``.
+        mass: the row counts behind them, same shape; 0 for a context that was too rare.
         fan: levels of the new parent.
 
     Returns:
-        The same, shape ``(contexts * fan, levels)``. What the table does not show is filled in so that the rows of
-        every level still add up (iterative proportional fitting, W. E. Deming and F. F. Stephan, 1940).
+        ``chance`` and ``mass``, shape ``(contexts * fan, levels)``. Cells that the table leaves out are filled in, so
+        that the rows of every level still add up (iterative proportional fitting, Deming and Stephan 1940).
     """
     contexts, levels = chance.shape
     flat = np.zeros(contexts * fan * (levels + 1))
@@ -163,7 +163,7 @@ def _ratio(wanted: Weights, found: Weights) -> Weights:
 
 
 def _normalised(weights: Weights, otherwise: Weights) -> Weights:
-    """Each row divided by its sum; a row of zeros gives way to that of ``otherwise``."""
+    """Each row divided by its sum; a row of zeros is replaced by that of ``otherwise``."""
     total = weights.sum(axis=1, keepdims=True)
     return np.where(total > 0, weights / np.where(total > 0, total, 1), otherwise)
 
@@ -182,7 +182,7 @@ def _expanded(group: Group) -> dict[str, float]:
 def _extra_weights(
     plain: Sequence[tuple[str, ...]], names: Sequence[str], groups: Sequence[Group], extras: Mapping[str, Group]
 ) -> Weights:
-    """How often each treatment gets no extra medication, or which: shape ``(treatments, 1 + extras)``."""
+    """Weight of no extra medication and of each one, by treatment: shape ``(treatments, 1 + extras)``."""
     counts = [count for group in groups for count in group["counts"]]
     states = [fields[-2:] for fields in plain]
     rows: Counter[tuple[str, ...]] = Counter()
@@ -199,7 +199,7 @@ def _extra_weights(
 
 def _with_extra(fields: tuple[str, ...], extra: str) -> str:
     name, _, level = extra.partition("=")
-    # a medication that the treatment holds already stays as it is
+    # a medication that the treatment has already stays as it is
     return ",".join(
         level if column == name and text == "No" else text
         for column, text in zip(TREATMENT_COLUMNS, fields, strict=True)

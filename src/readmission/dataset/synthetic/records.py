@@ -1,7 +1,7 @@
-"""Synthetic hospital stays in exactly the source's format, for load, scale and examples.
+"""Synthetic hospital stays in the exact format of the source, for load tests, large files and examples.
 
 Every value is drawn from counts of the published file (:mod:`readmission.dataset.synthetic.aggregates`); no record of
-it is stored. Patients have several encounters as in reality: race and gender stay, nobody grows younger, and an
+it is stored. Patients have several encounters as in reality: race and gender are constant, age never decreases, and an
 encounter that is followed by another one is rarely ``NO``.
 """
 
@@ -27,12 +27,12 @@ from readmission.dataset.synthetic.aggregates import (
     TREATMENT_COLUMNS,
     load_tables,
 )
-from readmission.dataset.synthetic.alias import Codes
+from readmission.dataset.synthetic.distributions import Codes
 from readmission.dataset.synthetic.network import Network
 from readmission.errors import BadInputError
 
 FIRST_ID = 1_000_000_000
-"""Where synthetic identifiers start; those of the source file are all below 500 million."""
+"""The smallest synthetic identifier; those of the source file are all below 500 million."""
 
 CHUNK_ROWS = 50_000
 """Rows that are drawn and written at a time; a patient's encounters lie within one chunk."""
@@ -44,23 +44,23 @@ _PREGNANCY = frozenset(str(code) for code in range(630, 680))
 _DIABETES = "250"
 _BEFORE = tuple(name for name in schema.COLUMN_NAMES[:-1] if name not in TREATMENT_COLUMNS)
 _WRITTEN = (*_BEFORE, TREATMENT, schema.LABEL_COLUMN)
-"""The columns in the order of the file, the treatment's as one."""
+"""The columns in the order of the file; those of the treatment are one."""
 
 
 def write_synthetic(path: Path, rows: int, seed: int = 42, report: Callable[[int], None] | None = None) -> None:
-    """Write a synthetic file; it appears under its name when it is complete.
+    """Write a synthetic file, which appears under its name once it is complete.
 
     Args:
         path: the CSV to write; an older file is replaced.
         rows: number of encounters.
         seed: the same rows and seed give the same bytes.
-        report: told the number of rows written so far, after every chunk.
+        report: called after each chunk with the number of rows written so far.
 
     Raises:
         BadInputError: fewer than one row, or the file cannot be written.
     """
     if rows < 1:
-        raise BadInputError("Synthetic data needs at least 1 row; ask for more")
+        raise BadInputError("Synthetic data needs at least 1 row")
     network = Network.build(load_tables())
     random = np.random.default_rng(seed)
     patients = 0
@@ -76,12 +76,12 @@ def write_synthetic(path: Path, rows: int, seed: int = 42, report: Callable[[int
 
 @dataclass(frozen=True, slots=True)
 class _Stays:
-    """Whose encounters a chunk holds, in the order of the file.
+    """Patients and outcomes of the encounters of a chunk, in the order of the file.
 
     Attributes:
         patient: patient of each row, counted from 0, shape ``(rows,)``.
         patients: number of patients.
-        known: codes of the label and of what belongs to the patient, each of shape ``(rows,)``.
+        known: codes of the label and of the columns of the patient, each of shape ``(rows,)``.
         later: 1 where the patient has a later row.
     """
 
@@ -106,17 +106,17 @@ def _draw_stays(network: Network, random: np.random.Generator, rows: int) -> _St
         whose[name] = network.variables[name].draw(random, whose)
     known = {name: whose[name][patient] for name in PATIENT_PARENTS} | {schema.LABEL_COLUMN: label}
     known["age"] = _grow_older(network, random, known["age"], first, sizes)
-    # a random place in the file for every encounter, rising within a patient
-    place = np.sort(patient * rows + random.permutation(rows)) % rows
+    # a random position in the file for every encounter, ascending within a patient
+    position = np.sort(patient * rows + random.permutation(rows)) % rows
     order = np.empty(rows, dtype=np.int64)
-    order[place] = np.arange(rows)
+    order[position] = np.arange(rows)
     known = {name: code[order] for name, code in known.items()}
-    number = random.permutation(len(sizes))  # or the number would tell how the patient's history was drawn
+    number = random.permutation(len(sizes))  # so that the number does not reveal the length of the patient's history
     return _Stays(number[patient[order]], len(sizes), known, later[order])
 
 
 def _draw_sizes(network: Network, random: np.random.Generator, rows: int) -> NDArray[np.int64]:
-    """Draw encounters per patient until they make up the rows; the last patient is cut to fit."""
+    """Draw encounters per patient until their sum reaches ``rows``; the last patient is cut to fit."""
     numbers = np.array(network.sizes.texts.to_pylist(), dtype=np.int64)
     ends = np.cumsum(numbers[network.sizes.draw(random, np.zeros(rows, dtype=np.int32))])
     ends = ends[: np.searchsorted(ends, rows) + 1]
@@ -127,7 +127,7 @@ def _draw_sizes(network: Network, random: np.random.Generator, rows: int) -> NDA
 def _grow_older(
     network: Network, random: np.random.Generator, age: Codes, first: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> Codes:
-    """Move a patient into the next age band now and then."""
+    """Move a patient into the next age band after some encounters."""
     step = network.variables["step"].draw(random, {"age": age})
     step[first] = 0
     steps = np.cumsum(step)
@@ -139,32 +139,32 @@ def _grow_older(
 def _lines(
     network: Network, random: np.random.Generator, stays: _Stays, first_encounter: int, first_patient: int
 ) -> memoryview:
-    """Draw the encounters and spell them out."""
+    """Draw the encounters and write them as CSV lines."""
     known = dict(stays.known)
     for name in PARENTS:
         known[name] = network.variables[name].draw(random, known)
-    places = {name: words.draw(random, known[name]) for name, words in network.words.items()}
-    _mend(network, stays, places)
-    columns = {name: words.texts.take(pa.array(places[name])) for name, words in network.words.items()}
+    indices = {name: words.draw(random, known[name]) for name, words in network.words.items()}
+    _correct_impossible(network, stays, indices)
+    columns = {name: words.texts.take(pa.array(indices[name])) for name, words in network.words.items()}
     rows = len(stays.patient)
     columns[schema.ENCOUNTER_ID] = pa.array(np.arange(first_encounter, first_encounter + rows)).cast(pa.string())
     columns[schema.PATIENT_NBR] = pa.array(first_patient + stays.patient).cast(pa.string())
     ends = pa.array([label + _LINE_END for label in schema.LABELS])
     columns[schema.LABEL_COLUMN] = ends.take(pa.array(known[schema.LABEL_COLUMN]))
-    # the texts of a string array lie one after the other: joined rows that end in a line end are the file's bytes
+    # a string array stores its texts one after the other: with line ends, its data buffer is the CSV
     lines = pc.binary_join_element_wise(*(columns[name] for name in _WRITTEN), ",")
     _, offsets, text = lines.buffers()
     return memoryview(text)[: int(np.frombuffer(offsets, dtype=np.int32)[rows])]
 
 
-def _mend(network: Network, stays: _Stays, places: dict[str, Codes]) -> None:
-    """Change the few values that cannot be, though each of their pairs can: the network knows no certainties."""
+def _correct_impossible(network: Network, stays: _Stays, indices: dict[str, Codes]) -> None:
+    """Correct combinations of values that are impossible: the network only knows probabilities of a few columns."""
 
     def holds(name: str, texts: Container[str]) -> NDArray[np.bool_]:
-        return np.array([text in texts for text in network.words[name].texts.to_pylist()]).take(places[name])
+        return np.array([text in texts for text in network.words[name].texts.to_pylist()]).take(indices[name])
 
     def write(name: str, rows: NDArray[np.bool_], text: str) -> None:
-        places[name][rows] = network.words[name].texts.index(text).as_py()
+        indices[name][rows] = network.words[name].texts.index(text).as_py()
 
     write("discharge_disposition_id", holds("discharge_disposition_id", _DIED) & (stays.later == 1), _HOME)
     male = holds("gender", ("Male",))
@@ -176,7 +176,7 @@ def _mend(network: Network, stays: _Stays, places: dict[str, Codes]) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of another name in the same folder; give it its name at the end, remove it after an error."""
+    """Open a temporary file in the same folder; rename it to ``path`` at the end, delete it after an error."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,4 +187,4 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise BadInputError(f"Cannot write {path}: {error.strerror}; choose another place") from error
+        raise BadInputError(f"Cannot write {path}: {error.strerror}; choose another path") from error

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
 from readmission.errors import BadInputError
-from readmission.warehouse.connection import connect, place
+from readmission.warehouse.connection import address, connect
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 _SCRIPTS = "readmission.warehouse.metadata:migrations"
@@ -47,7 +47,7 @@ def migrate(url: SecretStr) -> Migrated:
         before = _revision(connection)
         if before is not None and before not in known:
             raise BadInputError(
-                f"The database {place(url)} has revision {before}, this release knows revisions up to {known[-1]}:"
+                f"The database {address(url)} has revision {before}, this release knows revisions up to {known[-1]}:"
                 " use the newer release, or restore a backup"
             )
         if before != known[-1]:
