@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from airflow_home import runs_of
 
-from api_process import free_port
 from benchmarks.airflow_rest import AirflowRest, log_in
 from command_line import look
+from free_ports import free_port
 from readmission.dataset.objects import ObjectStore
 from readmission.local.airflow import USER, ensure_secrets
 from readmission.orchestration.tasks import execution_name
