@@ -83,13 +83,18 @@ def _longest_first(items: list[pytest.Item], times: Times) -> list[pytest.Item]:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Tell other workers of this run that this one runs, until its process ends."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if run is None:
-        return
-    place = Path(os.environ.get("TMPDIR", "/tmp")) / f"readmission-tests-{run}.lock"
-    session.stash[_RUNNING] = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(session.stash[_RUNNING], fcntl.LOCK_SH)
+    """Let tests that must be alone know that this worker runs, until its session or its process ends."""
+    if "workerinput" in session.config.__dict__:
+        session.stash[_RUNNING] = os.open(__file__, os.O_RDONLY)
+        fcntl.flock(session.stash[_RUNNING], fcntl.LOCK_SH)
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures' servers have ended
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """It runs no longer."""
+    lock = session.stash.get(_RUNNING, None)
+    if lock is not None:
+        os.close(lock)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around pytest-timeout's: waiting is not the test's time

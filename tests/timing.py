@@ -127,4 +127,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 if __name__ == "__main__":
+    if not LAST.exists():
+        raise SystemExit("No times to keep: run `make test` first")
     TABLE.write_text(LAST.read_text())
