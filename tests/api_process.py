@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import httpx
 import psutil
 
 import readmission
+from free_ports import free_port
 
 PATIENCE = 60.0
 SOURCE = Path(readmission.__file__).parents[1]
@@ -59,12 +59,6 @@ def _serves(process: psutil.Process) -> bool:
         return any("spawn_main" in part for part in process.cmdline())
     except psutil.Error:  # it has ended
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as candidate:
-        candidate.bind(("127.0.0.1", 0))
-        return int(candidate.getsockname()[1])
 
 
 def serve_command(port: int) -> list[str]:

@@ -1,13 +1,13 @@
 """Shared fixtures: a running local stack and the real source file."""
 
 import os
-import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from free_ports import free_ports
 from readmission.local.stack import LocalStack
 from readmission.services import Services, resolve_services
 from readmission.settings import Settings
@@ -15,9 +15,8 @@ from readmission.settings import Settings
 REPOSITORY = Path(__file__).resolve().parents[1]
 CSV_NAME = "diabetic_data.csv"
 
-pytest_plugins = ["pipeline_fixtures"]
+pytest_plugins = ["pipeline_fixtures", "timing", "groups"]
 
-INNER_OFFSET = 10_000
 PORT_FIELDS = (
     "postgres_port",
     "s3_port",
@@ -28,28 +27,6 @@ PORT_FIELDS = (
     "mlflow_port",
     "api_port",
 )
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as candidate:
-        try:
-            candidate.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free together with their partner 10,000 higher, on which the S3 server listens too."""
-    # Both below 32,768, where the kernel's ports for clients begin; sessions side by side start at different places.
-    start = 11_000 + (os.getpid() * 61) % 10_000
-    found: list[int] = []
-    for port in (*range(start, 22_000), *range(11_000, start)):
-        if is_free(port) and is_free(port + INNER_OFFSET):
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("no free ports")
 
 
 def settings_of_own(home: Path, **overrides: object) -> Settings:

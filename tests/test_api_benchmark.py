@@ -134,6 +134,7 @@ def stalling_server() -> Iterator[int]:
         thread.join()
 
 
+@pytest.mark.alone
 def test_a_stall_counts_for_all_who_would_have_asked_meanwhile(stalling_server: int) -> None:
     times = ask(stalling_server, [as_request("/predict", b"{}")], rate=200, seconds=1.0)
     assert len(times.answers) == len(list(plan(200, 1.0)))

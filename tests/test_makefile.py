@@ -144,3 +144,43 @@ def test_clean_keeps_the_state_of_a_running_stack(folder: Path) -> None:
     lock.release()
     assert make(folder, "clean").returncode == 0
     assert not settings.home.exists()
+
+
+UV = "pip install -q --python .venv/bin/python --no-deps --require-hashes -r requirements/dev.txt"
+PIP = "install --disable-pip-version-check --no-deps -q --require-hashes -r requirements/dev.txt"
+
+
+def tools(folder: Path, uv: str) -> Path:
+    """An environment that counts as built but for the tools of developers; uv and pip note what they are asked for."""
+    noted = folder / "noted"
+    built(
+        folder,
+        python=f'#!/bin/sh\n[ "$2" = uv ] || exit 0\nshift 2\necho "uv $* $UV_DEFAULT_INDEX" >>{noted}\n{uv}\n',
+        pip=f'#!/bin/sh\n[ "$1" = config ] && exec echo https://index.example\necho "pip $*" >>{noted}\n',
+    )
+    for name in ("requirements/airflow.txt", "requirements/dev.txt", ".venv/airflow.stamp"):
+        (folder / name).touch()
+    (folder / STAMP).write_text(".venv/bin/pip\n")
+    return noted
+
+
+def test_uv_installs_from_pips_index(folder: Path) -> None:
+    noted = tools(folder, "exit 0")
+    outcome = make(folder, ".venv/dev.stamp", PIP_INDEX_URL="")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert noted.read_text().splitlines() == [f"uv {UV} https://index.example"]
+    assert (folder / ".venv/dev.stamp").exists()
+
+
+def test_an_index_of_the_environment_wins(folder: Path) -> None:
+    noted = tools(folder, "exit 0")
+    make(folder, ".venv/dev.stamp", PIP_INDEX_URL="https://mine.example")
+    assert noted.read_text().splitlines() == [f"uv {UV} https://mine.example"]
+
+
+def test_where_uv_fails_pip_does_the_work(folder: Path) -> None:
+    noted = tools(folder, "echo trouble >&2; exit 2")
+    outcome = make(folder, ".venv/dev.stamp", PIP_INDEX_URL="")
+    assert outcome.returncode == 0
+    assert outcome.stderr == "Installing by pip, which takes some minutes: uv could not do it\n"
+    assert noted.read_text().splitlines()[1:] == [f"pip {PIP}"]

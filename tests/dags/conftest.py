@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from airflow_home import DAGS
 
-from api_process import free_port
+from free_ports import free_port
 from readmission.local.airflow import airflow_environment, ensure_secrets, migrate
 from readmission.local.credentials import ensure_credentials
 from readmission.settings import Settings

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from airflow_home import runs_of
 
-from api_process import free_port
 from benchmarks.airflow_rest import AirflowRest, log_in
 from command_line import look
+from free_ports import free_port
 from readmission.dataset.objects import ObjectStore
 from readmission.local.airflow import USER, ensure_secrets
 from readmission.orchestration.tasks import execution_name
@@ -26,9 +26,9 @@ from readmission.services import resolve_services
 from readmission.settings import Settings
 
 MASTER = "dag_00b_master_cumulative_pipeline"
-BATCHES = 5
+BATCHES = 2
 PATIENCE = 600.0
-HEARTBEAT_TIMEOUT = 20
+HEARTBEAT_TIMEOUT = 12
 """Seconds without a sign of life after which a task is done again; Airflow's default of 300 would be a long test."""
 
 
@@ -70,7 +70,9 @@ def celery_environment(variables: dict[str, str], port: int, redis: int, folder:
         "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{redis}/0",
         "AIRFLOW__CELERY__RESULT_BACKEND": "db+" + database.replace("+psycopg2", ""),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(HEARTBEAT_TIMEOUT),
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     }
     return {**variables, **own}
 
@@ -138,7 +140,7 @@ def test_a_worker_that_is_killed_while_it_trains_loses_nothing(
         assert time.monotonic() < deadline, rest.import_errors()
         time.sleep(0.5)
     rest.enable(MASTER)
-    run = rest.trigger(MASTER, {"data": f"s3://{airflow.s3_bucket}/{key}", "batches": BATCHES})
+    run = rest.trigger(MASTER, {"data": f"s3://{airflow.s3_bucket}/{key}", "batches": BATCHES, "no_report": True})
     homes = [cluster.folder / f"worker-{number}" / "home" for number in (1, 2)]
 
     def kill_one_that_trains() -> None:

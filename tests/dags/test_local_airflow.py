@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import httpx
 import psutil
@@ -15,19 +16,34 @@ from readmission.local.api_server import settings_environment
 from readmission.services import resolve_services
 from readmission.settings import PREFIX, Settings
 
-MASTER = "dag_00b_master_cumulative_pipeline"
+TRAINING = "dag_05b_train_cumulative_batches"
 CHAIN = (
     "dag_01_download_data",
     "dag_02b_create_batches",
     "dag_03b_store_batched_raw_data",
     "dag_04_clean_data",
-    "dag_05b_train_cumulative_batches",
+    TRAINING,
     "dag_06b_select_best_cumulative_model",
     "dag_07_publish_to_production",
     "dag_09_follow_production",
 )
 ASSETS = ("data", "assignment", "batches", "clean", "models", "selection", "production")
 PATIENCE = 420.0
+
+
+@dataclass(frozen=True)
+class Chained:
+    """What the chain left behind.
+
+    Attributes:
+        before: runs of each DAG before it.
+        ended: states of the last DAG's runs.
+        served: version that the API served then.
+    """
+
+    before: list[int]
+    ended: list[str]
+    served: str
 
 
 @pytest.fixture(scope="module")
@@ -64,24 +80,31 @@ def test_nothing_listens_beyond_this_machine(running: LocalAirflow) -> None:
                     assert place.laddr.ip == "127.0.0.1", (process.cmdline(), place.laddr)
 
 
-def test_the_dags_of_the_phases_start_each_other(rest: AirflowRest, airflow: Settings) -> None:
+@pytest.fixture(scope="module")
+def chained(rest: AirflowRest, airflow: Settings) -> Chained:
+    """The chain from its first DAG to the last, with an API that follows."""
     before = [len(rest.runs(dag)) for dag in CHAIN]  # another test started one by hand
     for dag in CHAIN:
         rest.enable(dag)
     variables = {name.removeprefix(PREFIX).lower(): value for name, value in settings_environment(airflow).items()}
     del variables["home"]
     with api_process(airflow.home, airflow.api_port, wait=False, **variables) as api:
-        rest.trigger(CHAIN[0], {"data": "synthetic:5000", "batches": 2})
+        rest.trigger(CHAIN[0], {"data": "synthetic:5000", "batches": 2, "no_report": True})
         deadline = time.monotonic() + PATIENCE
         while not (ended := [run for run in rest.runs(CHAIN[-1]) if run["state"] in ("success", "failed")]):
             states = {dag: [run["state"] for run in rest.runs(dag)] for dag in CHAIN}
             assert not any("failed" in found for found in states.values()), states
             assert time.monotonic() < deadline, states
-            time.sleep(1)
-        assert [run["state"] for run in ended] == ["success"]
-        production = look(resolve_services(airflow), airflow.model_name).production
-        assert httpx.get(f"{api.url}/ready", trust_env=False).json()["model_version"] == production
-    assert [len(rest.runs(dag)) for dag in CHAIN] == [count + 1 for count in before]
+            time.sleep(0.5)
+        served = httpx.get(f"{api.url}/ready", trust_env=False).json()["model_version"]
+    return Chained(before, [run["state"] for run in ended], served)
+
+
+def test_the_dags_of_the_phases_start_each_other(chained: Chained, rest: AirflowRest, airflow: Settings) -> None:
+    assert chained.ended == ["success"]
+    production = look(resolve_services(airflow), airflow.model_name).production
+    assert chained.served == production
+    assert [len(rest.runs(dag)) for dag in CHAIN] == [count + 1 for count in chained.before]
     events = {name: rest.asset_events(f"readmission://pipeline/{name}")[-1]["extra"] for name in ASSETS}
     assert len({event["execution"] for event in events.values()}) == 1
     assert events["models"]["models"] == 8
@@ -91,15 +114,14 @@ def test_the_dags_of_the_phases_start_each_other(rest: AirflowRest, airflow: Set
     assert (decided["decision"] == "published") == (str(decided["version"]) == production)
 
 
-def test_nothing_goes_on_after_the_end(rest: AirflowRest, running: LocalAirflow) -> None:
-    """Also what a task has started, which leads a process group of its own."""
-    rest.enable(MASTER)
-    run = rest.trigger(MASTER, {"data": "synthetic:5000", "batches": 2})
+def test_nothing_goes_on_after_the_end(chained: Chained, rest: AirflowRest, running: LocalAirflow) -> None:
+    """Also what a task has started, which leads a process group of its own: here the chain's execution trains again."""
+    run = rest.trigger(TRAINING, {})
     deadline = time.monotonic() + PATIENCE
     while not any(
-        task["task_id"] == "train_cumulative" and task["state"] == "running" for task in rest.tasks(MASTER, run)
+        task["task_id"] == "train_cumulative" and task["state"] == "running" for task in rest.tasks(TRAINING, run)
     ):
-        assert time.monotonic() < deadline, rest.tasks(MASTER, run)
+        assert time.monotonic() < deadline, rest.tasks(TRAINING, run)
         time.sleep(0.5)
     processes = [psutil.Process(pid) for pid in running.pids]
     family = [*processes, *(child for process in processes for child in process.children(recursive=True))]

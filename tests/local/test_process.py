@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from free_ports import free_port
 from readmission.local.process import Child, Program, child_environment, package_path, serve_command, start
 
 Launch = Callable[..., Child]
@@ -101,11 +102,6 @@ def test_a_child_is_out_of_reach_of_the_terminal(launch: Launch) -> None:
 
 
 LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_listens_on_its_own_port(launch: Launch) -> None:

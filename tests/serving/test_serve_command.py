@@ -10,8 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from running_api import NOWHERE, put_in_cache
 from serving_bundle import MadeBundle
 
-from api_process import ApiProcess, api_process, free_port, serve_command, serve_environment
+from api_process import ApiProcess, api_process, serve_command, serve_environment
 from documented import FULL_BODY, PARTIAL_BODY
+from free_ports import free_port
 
 JSON = {"Content-Type": "application/json"}
 CALLS = 60

@@ -51,6 +51,7 @@ class Publisher:
         self._http.close()
 
 
+@pytest.mark.alone
 def test_a_published_model_is_loaded_and_swapped(
     stack: Settings,
     tmp_path: Path,

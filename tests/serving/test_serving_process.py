@@ -89,6 +89,7 @@ def wait_for_version(url: str, version: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.alone
 def test_models_change_under_load_without_a_failure(
     tmp_path: Path, mlflow: FaultyMlflow, tree_bundle: MadeBundle, linear_bundle: MadeBundle
 ) -> None:
