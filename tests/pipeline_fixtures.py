@@ -1,7 +1,9 @@
 """A platform of one's own on the session's stack, its command line, and one finished run that many tests look at."""
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from pydantic import SecretStr
 
 from command_line import CommandLine, Outcome
 from readmission.dataset.synthetic.records import write_synthetic
+from readmission.local.proxies import past_proxies
+from readmission.orchestration.process_pool import worker_pool
 from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
 from readmission.services import Services, local_credentials
 from readmission.settings import Settings
@@ -74,6 +78,17 @@ def finished(platform: Settings) -> Outcome:
     outcome = CommandLine(platform).run("pipeline", "run", "--data", f"synthetic:{ROWS}", "--batches", "2", "--json")
     assert outcome.code == 0, outcome.stderr
     return outcome
+
+
+@pytest.fixture(scope="session")
+def training_server() -> Iterator[None]:
+    """The server that training processes fork from, with everything loaded once for all ``CommandLine.invoke``."""
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in past_proxies(os.environ).items():  # its processes ask services of this machine
+                patch.setenv(name, value)
+            running.enter_context(worker_pool(1))
+        yield
 
 
 @pytest.fixture(scope="session")
