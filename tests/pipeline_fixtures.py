@@ -32,22 +32,24 @@ ROWS = 6_000
 def new_platform(
     stack: Settings, services: Services, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Settings]]:
-    """Makes settings with empty databases, experiment, model name and home of their own; the servers are shared."""
+    """Makes settings with empty databases, experiment, model name and home of their own; the servers are shared.
+
+    The databases go with the server at the end of the session: to drop one takes it a checkpoint, up to a second.
+    """
     password = local_credentials(stack)["postgres"]
     superuser = f"postgresql://postgres:{password}@127.0.0.1:{stack.postgres_port}/postgres"
-    made: list[str] = []
     with psycopg.connect(superuser, autocommit=True) as connection:
 
         def make(**changes: object) -> Settings:
             mark = secrets.token_hex(4)
             urls = {}
             for kind, owner in OWNERS.items():
-                made.append(f"own_{kind}_{mark}")
+                name = f"own_{kind}_{mark}"
                 connection.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(made[-1]), sql.Identifier(owner))
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner))
                 )
                 shared: SecretStr = getattr(services, f"{kind}_url")
-                urls[f"{kind}_database_url"] = f"{shared.get_secret_value().rpartition('/')[0]}/{made[-1]}"
+                urls[f"{kind}_database_url"] = f"{shared.get_secret_value().rpartition('/')[0]}/{name}"
             chosen = {
                 **urls,
                 "home": tmp_path_factory.mktemp("platform") / "home",
@@ -62,8 +64,6 @@ def new_platform(
             return Settings.model_validate({**chosen, **changes})
 
         yield make
-        for name in made:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
