@@ -27,6 +27,7 @@ from readmission.local import proxies
 from readmission.local.api_server import settings_environment
 from readmission.services import Services, resolve_services
 from readmission.settings import PREFIX, Settings
+from warm_command import WarmProcess
 
 PATIENCE = 300.0
 SOURCE = Path(readmission.__file__).parents[1]
@@ -84,6 +85,10 @@ class CommandLine:
         )
         return Running(process)
 
+    def start_warm(self, *arguments: str, **changes: str) -> "Running":
+        """Start it with all libraries loaded, for those who kill it later; needs ``training_server``."""
+        return Running(WarmProcess(arguments, self.environment(**changes)))
+
     def run(self, *arguments: str, **changes: str) -> Outcome:
         """Run it to its end."""
         with self.start(*arguments, **changes) as running:
@@ -109,7 +114,7 @@ class CommandLine:
 class Running:
     """A command under way; a context manager that leaves nothing of it behind."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: "subprocess.Popen[str] | WarmProcess") -> None:
         self.process = process
         self.lines: list[str] = []
 
@@ -147,6 +152,11 @@ def descendants(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def has_training_process(process: psutil.Process) -> bool:
+    """Whether a training process was forked from the server that this one has started for them."""
+    return any(child.children() for child in process.children())
 
 
 def closed_port() -> int:
@@ -210,12 +220,12 @@ def look(services: Services, model_name: str) -> World:
 
 def _contents(url: str) -> Iterator[tuple[str, tuple[int, str]]]:
     query = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
-    digest = "SELECT count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) FROM {} t"
+    digest = "SELECT count(*), sum(hash_record_extended(t, 0))::text FROM {} t"  # whatever the order of the rows
     with psycopg.connect(url) as connection:
         for (name,) in connection.execute(query).fetchall():
             row = connection.execute(sql.SQL(digest).format(sql.Identifier("public", name))).fetchone()
             assert row is not None
-            yield name, (row[0], row[1])
+            yield name, (row[0], str(row[1]))
 
 
 def production(services: Services, model_name: str) -> str | None:

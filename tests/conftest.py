@@ -1,6 +1,7 @@
 """Shared fixtures: a running local stack and the real source file."""
 
 import os
+import signal
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 from free_ports import free_ports
 from readmission.local.stack import LocalStack
 from readmission.services import Services, resolve_services
-from readmission.settings import Settings
+from readmission.settings import PREFIX, Settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CSV_NAME = "diabetic_data.csv"
+SOURCE_FILE = os.environ.get("READMISSION_DATA")
+"""The real data, where the caller keeps it elsewhere; read before the caller's settings are removed."""
 
 pytest_plugins = ["pipeline_fixtures", "timing", "groups"]
 
@@ -27,6 +30,17 @@ PORT_FIELDS = (
     "mlflow_port",
     "api_port",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_the_caller() -> Iterator[None]:
+    """Nothing that the caller has set reaches a test: each says itself what it needs."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # or what tests start would be deaf to Ctrl-C
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            patch.delenv(name)
+        yield
 
 
 def settings_of_own(home: Path, **overrides: object) -> Settings:
@@ -56,7 +70,7 @@ def services(stack: Settings) -> Services:
 @pytest.fixture(scope="session")
 def real_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real source file, unpacked."""
-    source = Path(os.environ.get("READMISSION_DATA") or REPOSITORY.parent / "shared" / "data" / "dataset_diabetes.zip")
+    source = Path(SOURCE_FILE or REPOSITORY.parent / "shared" / "data" / "dataset_diabetes.zip")
     if not source.is_file():
         reason = "the real data is missing: set READMISSION_DATA to its CSV or zip file"
         if os.environ.get("CI"):

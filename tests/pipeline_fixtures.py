@@ -1,7 +1,9 @@
 """A platform of one's own on the session's stack, its command line, and one finished run that many tests look at."""
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from pydantic import SecretStr
 
 from command_line import CommandLine, Outcome
 from readmission.dataset.synthetic.records import write_synthetic
+from readmission.local.proxies import past_proxies
+from readmission.orchestration.process_pool import worker_pool
 from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
 from readmission.services import Services, local_credentials
 from readmission.settings import Settings
@@ -28,22 +32,24 @@ ROWS = 6_000
 def new_platform(
     stack: Settings, services: Services, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Settings]]:
-    """Makes settings with empty databases, experiment, model name and home of their own; the servers are shared."""
+    """Makes settings with empty databases, experiment, model name and home of their own; the servers are shared.
+
+    The databases go with the server at the end of the session: to drop one takes it a checkpoint, up to a second.
+    """
     password = local_credentials(stack)["postgres"]
     superuser = f"postgresql://postgres:{password}@127.0.0.1:{stack.postgres_port}/postgres"
-    made: list[str] = []
     with psycopg.connect(superuser, autocommit=True) as connection:
 
         def make(**changes: object) -> Settings:
             mark = secrets.token_hex(4)
             urls = {}
             for kind, owner in OWNERS.items():
-                made.append(f"own_{kind}_{mark}")
+                name = f"own_{kind}_{mark}"
                 connection.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(made[-1]), sql.Identifier(owner))
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner))
                 )
                 shared: SecretStr = getattr(services, f"{kind}_url")
-                urls[f"{kind}_database_url"] = f"{shared.get_secret_value().rpartition('/')[0]}/{made[-1]}"
+                urls[f"{kind}_database_url"] = f"{shared.get_secret_value().rpartition('/')[0]}/{name}"
             chosen = {
                 **urls,
                 "home": tmp_path_factory.mktemp("platform") / "home",
@@ -58,8 +64,6 @@ def new_platform(
             return Settings.model_validate({**chosen, **changes})
 
         yield make
-        for name in made:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +78,17 @@ def finished(platform: Settings) -> Outcome:
     outcome = CommandLine(platform).run("pipeline", "run", "--data", f"synthetic:{ROWS}", "--batches", "2", "--json")
     assert outcome.code == 0, outcome.stderr
     return outcome
+
+
+@pytest.fixture(scope="session")
+def training_server() -> Iterator[None]:
+    """The server that training processes fork from, with everything loaded once for all ``CommandLine.invoke``."""
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in past_proxies(os.environ).items():  # its processes ask services of this machine
+                patch.setenv(name, value)
+            running.enter_context(worker_pool(1))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,6 @@ from readmission.settings import PREFIX, Settings, load_settings
 
 DOCUMENTATION = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 VARIABLES = [PREFIX + name.upper() for name in Settings.model_fields]
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
 
 
 def refusal(**overrides: object) -> str:
@@ -33,6 +29,14 @@ def test_the_defaults_need_no_environment() -> None:
     assert settings.experiment == "diabetes_readmission_prediction"
     assert settings.model_name == "diabetes_readmission_model"
     assert settings.workers == os.cpu_count()
+
+
+def test_no_test_sees_what_the_caller_has_set() -> None:
+    """The test above passes, whatever the environment says to who calls pytest."""
+    command = [sys.executable, "-m", "pytest", "-q", f"{__file__}::test_the_defaults_need_no_environment"]
+    inner = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, env={**inner, PREFIX + "API_PORT": "4321"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_ports_of_one_machine_do_not_collide() -> None:

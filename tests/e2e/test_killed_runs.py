@@ -9,66 +9,124 @@ import psutil
 import psycopg
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
-from command_line import CommandLine, Outcome, World, all_gone, build_schemas, descendants, look
+from command_line import (
+    CommandLine,
+    Outcome,
+    World,
+    all_gone,
+    build_schemas,
+    descendants,
+    eventually,
+    has_training_process,
+    look,
+)
 from readmission.settings import Settings
 
 COMMAND = (
     "pipeline", "run", "--data", "synthetic:3000", "--batches", "2", "--models", "decision_tree,gradient_boosting",
     "--json",
 )  # fmt: skip
+
+
+def versions(platform: Settings) -> list[ModelVersion]:
+    return MlflowClient(platform.mlflow_url).search_model_versions(f"name = '{platform.model_name}'")
+
+
+def at_once(*_: object) -> bool:
+    return True
+
+
+def is_registered(platform: Settings, _: psutil.Process) -> bool:
+    return bool(versions(platform))
+
+
+def works_elsewhere(_: Settings, process: psutil.Process) -> bool:
+    return has_training_process(process)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a command is killed: so many seconds after a line of its progress, and after a sign.
+
+    Attributes:
+        line: of its progress.
+        pause: seconds.
+        command: what is killed; a stage alone goes on with the execution that was killed before it.
+        sign: what shows that it has got so far.
+        then: what is done next, on the execution that was killed.
+    """
+
+    line: str
+    pause: float
+    command: tuple[str, ...] = COMMAND
+    sign: Callable[[Settings, psutil.Process], bool] = at_once
+    then: tuple[str, ...] = ()
+
+
 MOMENTS = {
-    "download": ("download: started", 0.02),
-    "split": ("split: done", 0.02),
-    "store": ("store: started", 0.08),
-    "clean": ("clean: started", 0.15),
-    "plan": ("plan: started", 0.02),
-    "train": ("trained ", 0.0),
-    "select": ("select: started", 0.3),
-    "publish": ("publish: started", 0.6),
+    "download": Moment("download: started", 0.02),
+    "split": Moment("split: done", 0.02),
+    "store": Moment("store: started", 0.02),
+    "clean": Moment("clean: started", 0.1),
+    "plan": Moment("plan: started", 0.02),
+    "train": Moment("trained ", 0.0, then=("pipeline", "train")),
+    "select": Moment("select: started", 0.1, ("pipeline", "select"), works_elsewhere, then=("pipeline", "select")),
+    "publish": Moment("publish: started", 0.0, ("pipeline", "publish"), is_registered),
 }
-"""When a run is killed: this many seconds after this line of its progress."""
 
 
 @dataclass
 class Story:
-    """What was seen of several killed runs one after the other, of a second one beside the last, and of the rest."""
+    """What was seen of several killed commands one after the other, of a second run beside one, and of the rest."""
 
     platform: Settings
     survivors: dict[str, list[psutil.Process]] = field(default_factory=dict)
     worlds: dict[str, World] = field(default_factory=dict)
+    then: dict[str, Outcome] = field(default_factory=dict)
     second: Outcome | None = None
     completed: Outcome | None = None
 
 
-def kill_at(story: Story, cli: CommandLine, moment: str) -> None:
-    line, pause = MOMENTS[moment]
-    with cli.start(*COMMAND) as running:
-        running.wait_for_line(line)
-        time.sleep(pause)
+def kill_at(story: Story, cli: CommandLine, name: str) -> None:
+    moment = MOMENTS[name]
+    # One as people type it; the others save the seconds in which libraries load.
+    with (cli.start if name == "train" else cli.start_warm)(*moment.command) as running:
+        running.wait_for_line(moment.line)
+        process = psutil.Process(running.process.pid)
+        assert eventually(lambda: moment.sign(story.platform, process))
+        time.sleep(moment.pause)
         running.process.send_signal(signal.SIGSTOP)  # or it would be further when it is looked at
-        if moment == "train":
+        if name == "train":
             story.second = cli.invoke(*COMMAND)
         children = descendants(running.process.pid)
         running.process.kill()
         assert running.process.wait() == -9
-        story.survivors[moment] = [] if all_gone(children) else children
-        story.worlds[moment] = look(cli.services, story.platform.model_name)
+        story.survivors[name] = [] if all_gone(children) else children
+        story.worlds[name] = look(cli.services, story.platform.model_name)
+    if moment.then:
+        story.then[name] = cli.invoke(*moment.then)
 
 
 @pytest.fixture(scope="module")
 def story(new_platform: Callable[..., Settings]) -> Story:
     story = Story(new_platform())
     cli = CommandLine(story.platform)
-    for moment in MOMENTS:
-        kill_at(story, cli, moment)
-    story.completed = cli.invoke(*COMMAND)
+    for name in MOMENTS:
+        kill_at(story, cli, name)
+    story.completed = cli.invoke(*COMMAND, "--no-report")
     return story
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_leaves_no_process(story: Story, moment: str) -> None:
     assert story.survivors[moment] == []
+
+
+@pytest.mark.parametrize("moment", [name for name, moment in MOMENTS.items() if moment.then])
+def test_the_killed_stage_may_run_again(story: Story, moment: str) -> None:
+    assert story.then[moment].code == 0, story.then[moment].stderr
 
 
 @pytest.mark.parametrize("moment", ["download", "split", "store"])
@@ -118,10 +176,9 @@ def test_no_run_in_mlflow_pretends_to_be_running(story: Story) -> None:
 
 
 def test_versions_are_not_duplicated(story: Story) -> None:
-    client = MlflowClient(story.platform.mlflow_url)
-    versions = client.search_model_versions(f"name = '{story.platform.model_name}'")
-    assert len({version.run_id for version in versions}) == len(versions)
-    assert sum(version.current_stage == "Production" for version in versions) == 1
+    found = versions(story.platform)
+    assert len({version.run_id for version in found}) == len(found)
+    assert sum(version.current_stage == "Production" for version in found) == 1
 
 
 def test_a_second_run_names_who_holds_the_lock(story: Story) -> None:

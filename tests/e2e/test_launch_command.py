@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,8 @@ from command_line import CommandLine, Outcome, Running, all_gone, descendants, e
 from readmission.schema import LABELS, RECORD_COLUMNS
 from readmission.settings import Settings
 
-COMMAND = ("run", "--data", "synthetic:3000", "--batches", "2", "--models", "decision_tree,gradient_boosting")
+OPTIONS = ("--data", "synthetic:3000", "--batches", "2", "--models", "decision_tree,gradient_boosting", "--no-report")
+COMMAND = ("run", *OPTIONS)
 EXAMPLE = {column.name: int(column.example) if column.is_number else column.example for column in RECORD_COLUMNS}
 BODY = {"features": EXAMPLE}
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ LAST_LINE = "Ctrl-C stops everything."
 
 @dataclass
 class Story:
-    """What was seen of a first start, its end, a second start, and its end."""
+    """What was seen of a first start, its end by Ctrl-C, a second start, and its end by ``kill -9``."""
 
     settings: Settings
     first: Outcome | None = None
@@ -102,7 +102,11 @@ def story(tmp_path_factory: pytest.TempPathFactory, new_settings: Callable[..., 
         story.mlflow_was_up = listens(settings.mlflow_port)
         story.answers.append(predict(settings) or {})
         running.wait_for_line(LAST_LINE, "stdout")
-        story.second = with_lines(running, end(story, running))
+        children = descendants(running.process.pid)
+        assert len(children) > 6
+        running.process.kill()
+        story.survivors.append([] if all_gone(children) else children)
+        story.second = with_lines(running, running.finish())
     return story
 
 
@@ -165,11 +169,17 @@ def test_the_second_start_does_not_train(story: Story) -> None:
 
 
 def test_ctrl_c_ends_it_in_order(story: Story) -> None:
-    assert story.survivors == [[], []]
-    for outcome in (story.first, story.second):
-        assert outcome is not None
-        assert outcome.code == 0
-        assert "Traceback" not in outcome.stdout + outcome.stderr
+    assert story.first is not None
+    assert story.survivors[0] == []
+    assert story.first.code == 0
+    assert "Traceback" not in story.first.stdout + story.first.stderr
+
+
+def test_kill_9_takes_everything_along(story: Story) -> None:
+    assert story.second is not None
+    assert story.survivors[1] == []
+    assert story.second.code == -9
+    assert "Traceback" not in story.second.stdout + story.second.stderr
     assert not any(listens(port) for port in (story.settings.api_port, story.settings.postgres_port))
 
 
@@ -202,13 +212,3 @@ def test_a_taken_port_is_named_with_its_setting(tmp_path: Path, new_settings: Ca
     assert outcome.code == 3
     assert str(settings.api_port) in outcome.complaint
     assert "READMISSION_API_PORT" in outcome.complaint
-
-
-def test_kill_9_takes_everything_along(tmp_path: Path, new_settings: Callable[..., Settings]) -> None:
-    settings = new_settings(tmp_path / "home", workers=2)
-    with CommandLine(settings).start(*COMMAND) as running:
-        assert eventually(lambda: len(descendants(running.process.pid)) > 6, 60)
-        time.sleep(0.5)
-        children = descendants(running.process.pid)
-        running.process.kill()
-        assert all_gone(children)

@@ -112,8 +112,8 @@ def compared(
     new_platform: Callable[[], Settings], real_csv: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Compared:
     cli = CommandLine(new_platform())
-    options = ("--batches", "1", "--models", "gradient_boosting")
-    outcome = cli.run("pipeline", "run", "--data", str(real_csv), *options, "--json")
+    options = ("--batches", "1", "--models", "gradient_boosting", "--no-report")
+    outcome = cli.invoke("pipeline", "run", "--data", str(real_csv), *options, "--json")
     assert outcome.code == 0, outcome.stderr
     rows = held_out_rows(cli)
     folder = tmp_path_factory.mktemp("served")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from command_line import CommandLine, Outcome, World, build_schemas, look
 from readmission.settings import Settings
@@ -15,7 +16,7 @@ LATER = ("split", "store", "clean", "plan", "train", "select", "publish")
 @pytest.fixture(scope="module")
 def whole(new_platform: Callable[..., Settings]) -> tuple[Settings, Outcome]:
     platform = new_platform()
-    outcome = CommandLine(platform).invoke("pipeline", "run", *OPTIONS, "--json")
+    outcome = CommandLine(platform).invoke("pipeline", "run", *OPTIONS, "--no-report", "--json")
     assert outcome.code == 0, outcome.stderr
     return platform, outcome
 
@@ -67,6 +68,19 @@ def test_it_is_published_with_charts(alone: tuple[Settings, dict[str, Outcome]])
     assert len(client.list_artifacts(parent.info.run_id, "charts")) == 9
 
 
+def test_the_report_can_be_left_out(whole: tuple[Settings, Outcome]) -> None:
+    platform, first = whole
+    client = MlflowClient(platform.mlflow_url)
+    tags = client.get_run(first.summary["best"]["run_id"]).data.tags
+    parent = client.get_run(tags[MLFLOW_PARENT_RUN_ID])
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["registered_version"] == "1"
+    assert client.list_artifacts(parent.info.run_id, "charts") == []
+    refused = CommandLine(platform).invoke("model", "card")
+    assert refused.code == 2
+    assert "has no card: its run left it out (--no-report)" in refused.complaint
+
+
 def test_what_stages_answer_fits_together(alone: tuple[Settings, dict[str, Outcome]]) -> None:
     answers = {stage: outcome.summary for stage, outcome in alone[1].items()}
     assert answers["download"]["rows"] == sum(answers["split"]["sizes"].values()) == 3000
@@ -81,10 +95,11 @@ def test_what_stages_answer_fits_together(alone: tuple[Settings, dict[str, Outco
     assert len(answers["train"]["models"]) == 4
 
 
-def test_a_stage_may_run_again(alone: tuple[Settings, dict[str, Outcome]]) -> None:
+def test_a_stage_may_run_again(whole: tuple[Settings, Outcome]) -> None:
     """Publishing the same execution again makes no second version."""
-    platform, _ = alone
-    again = CommandLine(platform).invoke("pipeline", "publish", "--json")
+    platform, first = whole
+    execution = first.summary["execution"]
+    again = CommandLine(platform).invoke("pipeline", "publish", "--execution", execution, "--json")
     assert again.code == 0, again.stderr
     assert again.summary["version"] == "1"
 

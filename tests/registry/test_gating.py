@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 from command_line import CommandLine, Outcome, look, production
 from readmission.settings import Settings
 
-RUN = ("pipeline", "run", "--batches", "1", "--models", "gradient_boosting", "--json")
-WORSE = ("pipeline", "run", "--batches", "1", "--models", "decision_tree", "--json")
+RUN = ("pipeline", "run", "--batches", "1", "--models", "gradient_boosting", "--no-report", "--json")
+WORSE = ("pipeline", "run", "--batches", "1", "--models", "decision_tree", "--no-report", "--json")
+pytestmark = pytest.mark.usefixtures("training_server")
 STRICT = {"GATE_F1_MARGIN": "0"}
 
 

@@ -198,8 +198,9 @@ def test_only_this_executions_models_may_win(
         client.log_metric(better, metric, 0.999)
     client.set_terminated(better)
     outcome = CommandLine(own).invoke(
-        "pipeline", "run", "--data", "synthetic:3000", "--batches", "1", "--models", "decision_tree", "--json"
-    )
+        "pipeline", "run", "--data", "synthetic:3000", "--batches", "1", "--models", "decision_tree", "--no-report",
+        "--json",
+    )  # fmt: skip
     assert outcome.code == 0, outcome.stderr
     best = outcome.summary["best"]
     assert best["run_id"] != better

@@ -28,7 +28,7 @@ def worker_pool(workers: int, preload: bool = True) -> Iterator[ProcessPoolExecu
         preload: load the heavy libraries before the first task arrives, beside what the caller does.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["readmission.orchestration.preload"])
+    context.set_forkserver_preload(["readmission.orchestration.end_with_owner", "readmission.orchestration.preload"])
     # Nothing is submitted yet: a first task would wait here until the server has loaded everything.
     started = _start_server() if preload else []
     pool = ProcessPoolExecutor(workers + 1, mp_context=context, initializer=_end_with_parent)

@@ -167,5 +167,6 @@ def fetch_card(settings: Settings, services: Services, version: str | None, name
         except RestException as error:
             raise BadInputError(f"{settings.model_name} has no version {chosen}: {error.error_code}") from None
         except MlflowException:
-            raise BadInputError(f"Version {chosen} has no card: its run was cut short after publishing") from None
+            reason = "its run left it out (--no-report) or was cut short after publishing"
+            raise BadInputError(f"Version {chosen} has no card: {reason}") from None
         return Path(path).read_text()
