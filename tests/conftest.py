@@ -20,6 +20,11 @@ SOURCE_FILE = os.environ.get("READMISSION_DATA")
 
 pytest_plugins = ["pipeline_fixtures", "timing", "groups"]
 
+# Threads of a fit that wait in a loop take the cores from tests beside it, which takes ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A shell ignores Ctrl-C for what it starts in the background, and all that is started from there inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PORT_FIELDS = (
     "postgres_port",
     "s3_port",
