@@ -22,6 +22,8 @@ SERVER_FOLDERS = ("dags", "e2e", "local")
 SERVER_FIXTURES = {"stack", "api_process"}
 SLOW_SECONDS = 1.0
 """A test that took so long is left out of ``make test-fast``."""
+SLOW_FIXTURES = {"fits", "real_csv"}
+"""What is made once for many tests counts for the first of them alone, so it is named."""
 
 _RUNNING = pytest.StashKey[int]()
 
@@ -31,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for mark in (
         "alone: asserts rates or waiting times, and runs when no other test does",
         "server: needs servers or processes of its own (given by the folder or the fixtures)",
-        "slow: took a second or more when times.json was written (given by that table)",
+        "slow: took a second or more when times.json was written (given by that table or the fixtures)",
     ):
         config.addinivalue_line("markers", mark)
 
@@ -62,7 +64,7 @@ def _group(item: pytest.Item, shared: set[Path]) -> str:
 def _mark(item: pytest.Item, times: Times) -> None:
     if item.path.relative_to(TESTS).parts[0] in SERVER_FOLDERS or SERVER_FIXTURES & _fixtures(item):
         item.add_marker("server")
-    if times.tests.get(item.nodeid, 0.0) >= SLOW_SECONDS:
+    if times.tests.get(item.nodeid, 0.0) >= SLOW_SECONDS or SLOW_FIXTURES & _fixtures(item):
         item.add_marker("slow")
 
 
