@@ -62,7 +62,7 @@ def new_settings() -> Callable[..., Settings]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """PostgreSQL, S3 and MLflow, running for the whole session."""
-    settings = settings_of_own(tmp_path_factory.mktemp("stack") / "home")
+    settings = settings_of_own(tmp_path_factory.mktemp("stack") / "home", start_timeout=240)
     with LocalStack(settings):
         yield settings
 

@@ -28,6 +28,7 @@ def airflow(stack: Settings, new_platform: Callable[..., Settings]) -> Settings:
         api_port=free_port(),
         dags_folder=DAGS,
         model_poll_seconds=1,
+        start_timeout=240,  # on a machine that does other work too
     )
 
 
