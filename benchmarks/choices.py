@@ -127,7 +127,7 @@ def choices_of(model_type: str) -> dict[str, Choice]:
 def judge(source: Source, seed: int, model_type: str, name: str) -> list[float]:
     """Fit one alternative on part of a seed's training split and score it on the rest; returns FIGURES."""
     choice = choices_of(model_type)[name]
-    rows = source.parts(seed)[0]
+    rows = source.splits(seed)[0]
     folds = draw_folds(source.patients[rows])
     truths, told = [], []
     for fold in range(JUDGED_FOLDS):

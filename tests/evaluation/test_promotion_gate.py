@@ -54,10 +54,10 @@ def soon(seed: int, rows: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
     return truth, np.stack([1 - told, np.zeros(rows), told], axis=1)
 
 
-@pytest.mark.parametrize(("rows", "draws"), [(200, 20), (1_000, 20), (15_000, 6)])
-def test_calibrated_probabilities_pass_however_few(rows: int, draws: int) -> None:
-    objected = sum(bool(list(against_calibration(*soon(seed, rows, 0.0), limit=0.01))) for seed in range(draws))
-    assert objected <= 3 * draws // 20
+@pytest.mark.parametrize("rows", [200, 1_000, 15_000])
+def test_calibrated_probabilities_pass_however_few(rows: int) -> None:
+    objected = sum(bool(list(against_calibration(*soon(seed, rows, 0.0), limit=0.01))) for seed in range(20))
+    assert objected <= 3
 
 
 def test_probabilities_that_are_off_do_not() -> None:

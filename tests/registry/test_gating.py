@@ -86,7 +86,7 @@ def test_an_experiment_is_compared_on_rows_that_production_was_not_trained_on(st
     assert outcome.code == 0, outcome.stderr
     # 15 % of the rows are its validation; of those 15 % were the champion's validation and 15 % its test.
     assert outcome.summary["decision"] == "refused"
-    assert any("of the validation rows" in reason for reason in outcome.summary["reasons"])
+    assert any("validation rows were not in the training set" in reason for reason in outcome.summary["reasons"])
 
 
 def test_promotion_and_rollback_by_hand(story: Story) -> None:
