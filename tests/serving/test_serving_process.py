@@ -19,7 +19,19 @@ from readmission.serving.app import create_app
 from readmission.settings import Settings
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-FORBIDDEN = ("pandas", "sklearn", "scipy", "mlflow", "lightgbm", "onnx", "skl2onnx", "httpx", "requests")
+FORBIDDEN = (
+    "pandas",
+    "sklearn",
+    "scipy",
+    "mlflow",
+    "lightgbm",
+    "onnx",
+    "skl2onnx",
+    "httpx",
+    "requests",
+    "sqlalchemy",
+    "alembic",
+)
 JSON = {"Content-Type": "application/json"}
 
 

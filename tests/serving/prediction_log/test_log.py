@@ -33,21 +33,24 @@ class FickleStore:
 
     def __init__(self) -> None:
         self.up = True
+        self.error: psycopg.Error = psycopg.OperationalError("away")
         self.poison: set[str] = set()
         self.records: list[LogRecord] = []
         self.dropped: list[int] = []
+        self.failures = 0
         self.closed = False
 
     def write(self, records: Sequence[LogRecord]) -> None:
         if not self.up:
-            raise psycopg.OperationalError("away")
+            self.failures += 1
+            raise self.error
         if any(isinstance(record, PredictionRecord) and record.id in self.poison for record in records):
             raise psycopg.DataError("poison")
         self.records += records
 
     def drop_old(self, days: int) -> int:
         if not self.up:
-            raise psycopg.OperationalError("away")
+            raise self.error
         self.dropped.append(days)
         return 0
 
@@ -120,6 +123,31 @@ def test_nothing_is_lost_while_the_database_is_away(tmp_path: Path) -> None:
     made.log.stop()
     assert sorted(record.at for record in made.store.records) == [record.at for record in records]
     assert made.tally.dropped == 0
+
+
+@pytest.mark.parametrize(
+    "error", [psycopg.errors.UndefinedTable("no table"), psycopg.OperationalError("UndefinedTable")]
+)
+def test_a_database_that_comes_up_without_tables_is_reported_once(
+    error: psycopg.Error, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In containers the API may start first of all; the error is the store's own, or what its process makes of it."""
+    made = Set(tmp_path)
+    made.store.up = False
+    made.log.start()
+    made.log.put(prediction(1))
+    assert eventually(lambda: "(OperationalError)" in caplog.text)
+    made.store.error = error
+    assert eventually(lambda: "readmission migrate" in caplog.text)
+    failures = made.store.failures
+    assert eventually(lambda: made.store.failures >= failures + 3)
+    made.store.up = True
+    assert eventually(lambda: len(made.store.records) == 1)
+    made.log.stop()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "Predictions cannot be stored (OperationalError); they wait on disk",
+        "Predictions cannot be stored (platform_db has no tables yet: run `readmission migrate`); they wait on disk",
+    ]
 
 
 def test_what_waits_on_disk_survives_a_restart(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._work, name="prediction log", daemon=True)
         self._retry_at = 0.0
         self._clean_at = 0.0
-        self._away = False
+        self._trouble: str | None = None
 
     def start(self) -> None:
         """Begin to store."""
@@ -107,7 +107,7 @@ class PredictionLog:
             if self._may_try():
                 self._empty_spool()
                 self._clean()
-            self._counts.waiting(len(self._queue), self._spool.size(), not self._away)
+            self._counts.waiting(len(self._queue), self._spool.size(), self._trouble is None)
 
     def _empty_queue(self) -> None:
         while self._queue:
@@ -170,14 +170,15 @@ class PredictionLog:
 
     def _went_away(self, error: psycopg.Error) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
-        if not self._away:
-            _log.warning("Predictions cannot be stored (%s); they wait on disk", _reason(error))
-        self._away = True
+        reason = _reason(error)
+        if reason != self._trouble:  # also where a database that was down comes up without tables
+            _log.warning("Predictions cannot be stored (%s); they wait on disk", reason)
+        self._trouble = reason
 
     def _came_back(self) -> None:
-        if self._away:
+        if self._trouble is not None:
             _log.info("Predictions are stored again")
-        self._away = False
+        self._trouble = None
 
 
 def _reason(error: psycopg.Error) -> str:

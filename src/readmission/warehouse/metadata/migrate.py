@@ -11,7 +11,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
-from readmission.errors import BadInputError
+from readmission.errors import BadInputError, ReadmissionError
 from readmission.warehouse.connection import address, connect
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
@@ -33,28 +33,40 @@ def revisions() -> list[str]:
 
 
 def migrate(url: SecretStr) -> Migrated:
-    """Bring a database to the newest revision; one query where it is there already.
+    """Bring a database to the newest revision; where it is there already, that takes two short queries.
 
     Args:
         url: of platform_db.
 
+    Returns:
+        the revision that this call found, once no other start was migrating, and the newest.
+
     Raises:
         BadInputError: the database has a revision that this release does not know.
+        ReadmissionError: a revision failed; nothing was changed.
         ServiceDownError: the server does not answer.
     """
-    known = revisions()
     with connect(url) as connection:
-        before = _revision(connection)
-        if before is not None and before not in known:
-            raise BadInputError(
-                f"The database {address(url)} has revision {before}, this release knows revisions up to {known[-1]}:"
-                " use the newer release, or restore a backup"
-            )
-        if before != known[-1]:
-            # Of the session, not the transaction: SQLAlchemy rolls one back when it first looks at the server.
+        newest = revisions()[-1]
+        before = _known_revision(connection, address(url))
+        if before != newest:
+            # Of the session, for the transaction ends here: PostgreSQL remembers in it that there was no table.
             connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
-            _upgrade(connection)
-    return Migrated(before, known[-1])
+            connection.commit()
+            before = _known_revision(connection, address(url))  # the start that held the lock may have migrated it
+        if before != newest:
+            _upgrade(connection, address(url))
+    return Migrated(before, newest)
+
+
+def _known_revision(connection: Connection[TupleRow], where: str) -> str | None:
+    revision, known = _revision(connection), revisions()
+    if revision is not None and revision not in known:
+        raise BadInputError(
+            f"The database {where} has revision {revision}, this release knows revisions up to {known[-1]}:"
+            " use the newer release, or restore a backup"
+        )
+    return revision
 
 
 def _revision(connection: Connection[TupleRow]) -> str | None:
@@ -65,7 +77,7 @@ def _revision(connection: Connection[TupleRow]) -> str | None:
     return str(row[0]) if row else None
 
 
-def _upgrade(connection: Connection[TupleRow]) -> None:
+def _upgrade(connection: Connection[TupleRow], where: str) -> None:
     """Run the revisions that are missing, in one transaction."""
     from alembic import command  # half a second that most starts do not need
     from alembic.config import Config
@@ -81,4 +93,9 @@ def _upgrade(connection: Connection[TupleRow]) -> None:
             command.upgrade(config, "head")
             same.commit()
     except DBAPIError as error:
-        raise error.orig if isinstance(error.orig, psycopg.Error) else error from None
+        if isinstance(error.orig, psycopg.OperationalError | psycopg.InterfaceError):
+            raise error.orig from None  # ``connect`` says it in one line
+        reason = str(error.orig).partition("\n")[0]
+        raise ReadmissionError(
+            f"The migration of the database {where} failed, nothing was changed: {reason}"
+        ) from error
