@@ -3,12 +3,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from command_line import eventually, is_alive
 from readmission.local.process import LAUNCHER
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch the user")
@@ -33,10 +33,11 @@ def namespaces_allowed() -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 20
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "the process is still there"
-        time.sleep(0.02)
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    assert eventually(lambda: not is_alive(process)), "the process is still there"
 
 
 def test_becomes_the_program_and_passes_its_exit_status_on() -> None:

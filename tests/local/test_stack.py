@@ -16,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 
+from command_line import is_alive
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.local.api_server import settings_environment
 from readmission.local.lock import lock_path
@@ -71,7 +72,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [item for item in processes if item.is_running() and item.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if is_alive(process)]
 
 
 def execute(settings: Settings, statement: str) -> list[tuple[object, ...]]:

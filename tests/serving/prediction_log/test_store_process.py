@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from test_sql import batch, prediction, rows
 
-from command_line import eventually
+from command_line import eventually, is_alive
 from readmission.serving.inference.decoding import decode_csv
 from readmission.serving.prediction_log import store_process
 from readmission.serving.prediction_log.records import FeedbackRecord
@@ -119,6 +119,6 @@ def test_signals_leave_it_alone_and_it_ends_with_its_parent(platform: Settings) 
         child = psutil.Process(int(parent.stdout.readline()))
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(child.pid, number)
-        assert child.status() != psutil.STATUS_ZOMBIE
+        assert is_alive(child)
         parent.kill()
-        assert eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        assert eventually(lambda: not is_alive(child))
