@@ -42,7 +42,7 @@ airflow: $(VENV)/airflow.stamp ## start Apache Airflow with the DAGs, and what i
 doctor: $(VENV)/run.stamp ## say what is running, what is missing, what to do
 	@$(BIN)/readmission doctor
 
-test: $(VENV)/dev.stamp check ## check and test everything (a quarter of an hour)
+test: $(VENV)/dev.stamp check ## check and test everything (twenty minutes)
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-fast: $(VENV)/dev.stamp ## the tests that need no server and take less than a second each
