@@ -22,7 +22,11 @@ def elsewhere(services: Services, **changes: object) -> Services:
     return services.model_copy(update=changes)
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\r\n1,2\r\n", bytes(range(256)) * (SEVERAL_PARTS // 256)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a,b\r\n1,2\r\n", bytes(range(256)) * (SEVERAL_PARTS // 256)],
+    ids=["nothing", "lines", "several parts"],
+)
 def test_a_file_comes_back_byte_for_byte(store: ObjectStore, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "out").write_bytes(content)
     store.put(tmp_path / "out", f"objects/{len(content)}")
