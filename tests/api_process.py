@@ -16,6 +16,7 @@ import psutil
 
 import readmission
 from free_ports import free_port
+from processes import ask, descendants
 
 PATIENCE = 60.0
 SOURCE = Path(readmission.__file__).parents[1]
@@ -35,8 +36,7 @@ class ApiProcess:
 
     def workers(self) -> list[psutil.Process]:
         """Its processes that serve."""
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in found if _serves(child)]
+        return [child for child in descendants(self.process.pid) if _serves(child)]
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -55,10 +55,7 @@ class ApiProcess:
 
 
 def _serves(process: psutil.Process) -> bool:
-    try:
-        return any("spawn_main" in part for part in process.cmdline())
-    except psutil.Error:  # it has ended
-        return False
+    return any("spawn_main" in part for line in ask([process], psutil.Process.cmdline) for part in line)
 
 
 def serve_command(port: int) -> list[str]:

@@ -8,9 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import pytest
 from psycopg import sql
 
 import readmission
+from processes import ask, descendants
 from readmission.cli import main as cli
 from readmission.local import proxies
 from readmission.local.api_server import settings_environment
@@ -146,17 +146,9 @@ class Running:
         return Outcome(self.process.returncode, stdout, "".join(self.lines) + stderr)
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    """All processes below one, also those of groups of their own."""
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
 def has_training_process(process: psutil.Process) -> bool:
     """Whether a training process was forked from the server that this one has started for them."""
-    return any(child.children() for child in process.children())
+    return any(ask(process.children(), psutil.Process.children))
 
 
 def closed_port() -> int:
@@ -164,28 +156,6 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def eventually(condition: Callable[[], bool], patience: float = 20.0) -> bool:
-    """Whether it becomes true."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def all_gone(processes: list[psutil.Process]) -> bool:
-    """Whether they end within seconds."""
-    return eventually(lambda: not [process for process in processes if is_alive(process)])
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from free_ports import free_ports
 from readmission.local.stack import LocalStack
@@ -24,6 +26,16 @@ pytest_plugins = ["pipeline_fixtures", "timing", "groups"]
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A shell ignores Ctrl-C for what it starts in the background, and all that is started from there inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing of the code on a machine that does other things too; and a fixture that holds a
+# server or a folder for all examples of a test is meant so. Where CI is set, Hypothesis draws the same examples always.
+hypothesis.settings.register_profile(
+    "readmission",
+    hypothesis.settings(
+        deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    ),
+)
+hypothesis.settings.load_profile("readmission")
 
 PORT_FIELDS = (
     "postgres_port",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from command_line import SOURCE, CommandLine, Running, all_gone, descendants
+from command_line import SOURCE, CommandLine, Running
+from processes import all_gone, descendants
 from readmission.cli import main as cli
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.local import proxies

@@ -17,6 +17,7 @@ from airflow_home import runs_of
 from benchmarks.airflow_rest import AirflowRest, log_in
 from command_line import look
 from free_ports import free_port
+from processes import descendants
 from readmission.dataset.objects import ObjectStore
 from readmission.local.airflow import USER, ensure_secrets
 from readmission.orchestration.tasks import execution_name
@@ -46,8 +47,7 @@ class Cluster:
     def kill(self, name: str) -> None:
         """As a machine that loses its power: the process and all its children at once."""
         process = self.processes.pop(name)
-        family = psutil.Process(process.pid).children(recursive=True)
-        for member in (psutil.Process(process.pid), *family):
+        for member in (psutil.Process(process.pid), *descendants(process.pid)):
             with contextlib.suppress(psutil.Error):
                 member.kill()
         process.wait()

@@ -11,6 +11,7 @@ import pytest
 from api_process import api_process
 from benchmarks.airflow_rest import AirflowRest, log_in
 from command_line import look
+from processes import ask, descendants, listening
 from readmission.local.airflow import USER, LocalAirflow, ensure_secrets
 from readmission.local.api_server import settings_environment
 from readmission.services import resolve_services
@@ -74,10 +75,9 @@ def test_only_the_login_that_was_generated_is_let_in(running: LocalAirflow, airf
 
 def test_nothing_listens_beyond_this_machine(running: LocalAirflow) -> None:
     for pid in running.pids:
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            for place in process.net_connections("inet"):
-                if place.status == psutil.CONN_LISTEN:
-                    assert place.laddr.ip == "127.0.0.1", (process.cmdline(), place.laddr)
+        for process in [psutil.Process(pid), *descendants(pid)]:
+            for places in ask([process], listening):
+                assert {address for address, _ in places} <= {"127.0.0.1"}, (process, places)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_nothing_goes_on_after_the_end(chained: Chained, rest: AirflowRest, runn
         assert time.monotonic() < deadline, rest.tasks(TRAINING, run)
         time.sleep(0.5)
     processes = [psutil.Process(pid) for pid in running.pids]
-    family = [*processes, *(child for process in processes for child in process.children(recursive=True))]
+    family = [*processes, *(child for pid in running.pids for child in descendants(pid))]
     running.stop()
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []

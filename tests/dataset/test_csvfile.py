@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from readmission.dataset.csvfile import BLOCK_BYTES, open_batches, read_header, text_lines
@@ -45,7 +45,6 @@ def refusal(path: Path, block_bytes: int = BLOCK_BYTES, name: str | None = None)
     return str(caught.value)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(table=tables(), end=st.sampled_from(["\n", "\r\n"]))
 def test_any_table_comes_back_byte_for_byte(tmp_path: Path, table: list[list[str]], end: str) -> None:
     path = write_csv(tmp_path / "any.csv", table, end)
@@ -53,7 +52,7 @@ def test_any_table_comes_back_byte_for_byte(tmp_path: Path, table: list[list[str
     assert again.read_bytes() == path.read_bytes()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(table=tables(), end=st.sampled_from(["\n", "\r\n"]), copies=st.integers(50, 200))
 def test_rows_are_whole_and_in_order_whatever_the_block_cuts(
     tmp_path: Path, table: list[list[str]], end: str, copies: int

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from readmission.dataset import lines as lines_module
@@ -21,7 +21,7 @@ def read(path: Path) -> list[str]:
     return [line for block in open_lines(path) for line in block.to_pylist()]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(st.lists(line_text, min_size=1, max_size=20), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_lines_come_back_as_they_are(tmp_path: Path, rows: list[str], end: str, last_end: bool) -> None:
     assert read(write(tmp_path / "stays.csv", rows, end, last_end)) == rows

@@ -76,13 +76,13 @@ def test_splits_and_shares() -> None:
     assert dict(zip(SPLITS, SHARES, strict=True)) == {Split.TRAIN: 0.70, Split.VALIDATION: 0.15, Split.TEST: 0.15}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(populations(), seeds)
 def test_sizes_and_class_shares_are_close_to_their_targets(population: Population, seed: int) -> None:
     assert_balanced(population.labels, splits_of_rows(population, seed))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(populations(), seeds)
 def test_each_group_is_in_one_split(population: Population, seed: int) -> None:
     splits = splits_by_key(population.keys, splits_of_rows(population, seed))
@@ -90,7 +90,7 @@ def test_each_group_is_in_one_split(population: Population, seed: int) -> None:
     assert set().union(*splits.values()) == {0, 1, 2}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(populations(), seeds, st.floats(0.01, 0.99))
 def test_known_groups_keep_their_split(population: Population, seed: int, share: float) -> None:
     groups = population.groups
@@ -102,7 +102,7 @@ def test_known_groups_keep_their_split(population: Population, seed: int, share:
     assert set(np.unique(splits)) <= {0, 1, 2}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(populations(), populations(), seeds)
 def test_new_groups_are_balanced_beside_known_ones(first: Population, second: Population, seed: int) -> None:
     groups = gather(
@@ -114,7 +114,7 @@ def test_new_groups_are_balanced_beside_known_ones(first: Population, second: Po
     assert_balanced(second.labels, split_of_row[len(first.labels) :])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(populations(), seeds)
 def test_a_seed_draws_the_same_splits_again_and_another_seed_others(population: Population, seed: int) -> None:
     once = splits_of_rows(population, seed)
@@ -122,7 +122,7 @@ def test_a_seed_draws_the_same_splits_again_and_another_seed_others(population: 
     assert (splits_of_rows(population, seed + 1) != once).any()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(populations(), seeds)
 def test_the_order_of_rows_does_not_matter(population: Population, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(population.keys))

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from readmission.dataset.verify import verify
@@ -96,7 +96,7 @@ def _possible(column: Column, words: st.SearchStrategy[str]) -> st.SearchStrateg
     return words | st.sampled_from(["?", "None", *column.levels])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(rows=st.lists(good_values(), min_size=1, max_size=5, unique_by=lambda row: int(row[0])))
 def test_whatever_the_schema_allows_is_good(tmp_path: Path, rows: Rows) -> None:
     assert verify(write(tmp_path / "any.csv", [list(COLUMN_NAMES), *rows]), "any.csv") == len(rows)

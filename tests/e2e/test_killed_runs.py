@@ -11,17 +11,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from command_line import (
-    CommandLine,
-    Outcome,
-    World,
-    all_gone,
-    build_schemas,
-    descendants,
-    eventually,
-    has_training_process,
-    look,
-)
+from command_line import CommandLine, Outcome, World, build_schemas, has_training_process, look
+from processes import all_gone, descendants, eventually
 from readmission.settings import Settings
 
 COMMAND = (

@@ -16,7 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from command_line import CommandLine, Outcome, Running, all_gone, descendants, eventually
+from command_line import CommandLine, Outcome, Running
+from processes import all_gone, descendants, eventually
 from readmission.schema import LABELS, RECORD_COLUMNS
 from readmission.settings import Settings
 

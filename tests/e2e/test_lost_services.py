@@ -13,19 +13,10 @@ import psycopg
 import pytest
 
 from api_process import ApiProcess, api_process
-from command_line import (
-    CommandLine,
-    Outcome,
-    World,
-    all_gone,
-    build_schemas,
-    descendants,
-    eventually,
-    has_training_process,
-    look,
-)
+from command_line import CommandLine, Outcome, World, build_schemas, has_training_process, look
 from documented import FULL_BODY
 from load import Load
+from processes import all_gone, descendants, eventually
 from readmission.local.stack import LocalStack
 from readmission.settings import Settings
 
@@ -157,7 +148,7 @@ def losses(own: OwnStack) -> dict[str, Lost]:
 def away(stack: LocalStack, service: str, kind: str) -> Iterator[None]:
     """Take a service away, then bring it back."""
     root = psutil.Process(stack.children[service].pid)
-    processes = [root, *root.children(recursive=True)]
+    processes = [root, *descendants(root.pid)]
     if kind == "killed":
         os.kill(root.pid, signal.SIGKILL)
         yield

@@ -27,13 +27,13 @@ def types(table: pa.Table) -> list[pa.DataType]:
 ROWS_AT_ONCE = 4_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records())
 def test_columns_and_records_are_cleaned_alike(rows: list[Record]) -> None:
     assert clean_columns(raw_columns(rows)).to_pylist() == [clean_record(row) for row in rows]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(records(min_size=1))
 def test_names_and_types(rows: list[Record]) -> None:
     cleaned = clean_columns(raw_columns(rows))
@@ -41,7 +41,7 @@ def test_names_and_types(rows: list[Record]) -> None:
     assert types(cleaned) == [ARROW_TYPES[dtype] for dtype in FEATURE_TYPES.values()]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(records(min_size=2), st.data())
 def test_chunks_and_dictionaries_make_no_difference(rows: list[Record], data: st.DataObject) -> None:
     raw = raw_columns(rows)
@@ -54,7 +54,7 @@ def test_chunks_and_dictionaries_make_no_difference(rows: list[Record], data: st
     assert clean_columns(chunked).to_pylist() == clean_columns(encoded).to_pylist() == clean_columns(raw).to_pylist()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(records(min_size=2), st.data())
 def test_a_row_is_cleaned_alone(rows: list[Record], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(rows) - 1))

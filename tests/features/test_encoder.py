@@ -63,7 +63,7 @@ def test_json_is_plain_data() -> None:
     assert written["features"][1] == {"kind": "category", "name": "race", "levels": ["Caucasian", None, "Asian"]}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(records(min_size=1), record, st.integers(1, 4))
 def test_json_round_trip(rows: list[Record], other: Record, min_count: int) -> None:
     encoder = fit_encoder(clean_columns(raw_columns(rows)), min_count)
@@ -72,7 +72,7 @@ def test_json_round_trip(rows: list[Record], other: Record, min_count: int) -> N
     assert again.encode_record(clean_record(other)) == encoder.encode_record(clean_record(other))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(records(min_size=1), record, st.integers(1, 4))
 def test_every_record_gives_whole_numbers_of_float32(rows: list[Record], other: Record, min_count: int) -> None:
     encoder = fit_encoder(clean_columns(raw_columns(rows)), min_count)

@@ -29,7 +29,7 @@ def only(clean: pa.Table, min_count: int = MIN_COUNT) -> NumberFeature | Categor
     return feature
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(records(min_size=1), records(min_size=1), min_counts)
 def test_columns_and_records_are_encoded_alike(train: list[Record], other: list[Record], min_count: int) -> None:
     encoder = fit_encoder(clean_columns(raw_columns(train)), min_count)
@@ -39,7 +39,7 @@ def test_columns_and_records_are_encoded_alike(train: list[Record], other: list[
         assert encode_columns(encoder, clean).tolist() == one_by_one
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(records(min_size=1), records(), min_counts)
 def test_the_matrix_is_float32_whole_and_complete(train: list[Record], other: list[Record], min_count: int) -> None:
     encoder = fit_encoder(clean_columns(raw_columns(train)), min_count)
@@ -51,7 +51,7 @@ def test_the_matrix_is_float32_whole_and_complete(train: list[Record], other: li
     np.testing.assert_array_equal(matrix, np.round(matrix))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(records(min_size=2), st.data())
 def test_only_the_training_rows_count(rows: list[Record], data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(rows) - 1))
@@ -62,7 +62,7 @@ def test_only_the_training_rows_count(rows: list[Record], data: st.DataObject) -
     assert fit_encoder(together, min_count) == fit_encoder(alone, min_count)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(records(min_size=2), st.randoms(use_true_random=False), min_counts)
 def test_the_order_of_rows_does_not_count(rows: list[Record], draw: random.Random, min_count: int) -> None:
     shuffled = draw.sample(rows, len(rows))
@@ -70,7 +70,7 @@ def test_the_order_of_rows_does_not_count(rows: list[Record], draw: random.Rando
     assert fit_encoder(clean_columns(raw_columns(shuffled)), min_count) == first
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(records(min_size=2), st.data(), min_counts)
 def test_chunks_and_plain_text_make_no_difference(rows: list[Record], data: st.DataObject, min_count: int) -> None:
     clean = clean_columns(raw_columns(rows))
@@ -82,7 +82,7 @@ def test_chunks_and_plain_text_make_no_difference(rows: list[Record], data: st.D
     assert encode_columns(encoder, chunked).tolist() == encode_columns(encoder, clean).tolist()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(records(min_size=1), min_counts)
 def test_features_keep_the_order_of_the_clean_tables(rows: list[Record], min_count: int) -> None:
     names = fit_encoder(clean_columns(raw_columns(rows)), min_count).names

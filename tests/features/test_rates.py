@@ -93,7 +93,7 @@ def test_a_fold_is_encoded_by_the_others_alone() -> None:
     assert (first[folds != 2] != second[folds != 2]).any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(records(min_size=1), records(min_size=1), st.integers(0, 9))
 def test_columns_and_records_are_encoded_alike(train: list, other: list, seed: int) -> None:
     clean = clean_columns(raw_columns(train))

@@ -40,7 +40,7 @@ def test_an_empty_record_is_all_missing() -> None:
     assert {cleaned[name] for name in counted} == {0}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(record)
 def test_every_feature_is_there_in_order_and_typed(raw: Record) -> None:
     cleaned = clean_record(raw)
@@ -48,21 +48,21 @@ def test_every_feature_is_there_in_order_and_typed(raw: Record) -> None:
     assert all(value is None or type(value) is PYTHON_TYPES[FEATURE_TYPES[name]] for name, value in cleaned.items())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(record)
 def test_a_number_and_its_text_are_the_same(raw: Record) -> None:
     as_text = {name: None if value is None else str(value) for name, value in raw.items()}
     assert clean_record(as_text) == clean_record(raw)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(record)
 def test_none_absent_and_question_mark_are_the_same(raw: Record) -> None:
     known = {name: value for name, value in raw.items() if value not in (None, MISSING)}
     assert clean_record(known) == clean_record(raw) == clean_record({name: raw.get(name, MISSING) for name in raw})
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(record, st.sampled_from((*IDENTIFIERS, LABEL_COLUMN)), st.one_of(st.integers(), st.text()))
 def test_identifiers_and_outcome_have_no_influence(raw: Record, name: str, value: Any) -> None:
     assert clean_record({**raw, name: value}) == clean_record(raw)

@@ -37,13 +37,13 @@ def in_order(raw: Record) -> list[RawValue]:
     return [raw.get(column.name) for column in RECORD_COLUMNS]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(raw=record)
 def test_encode_equals_the_encoding_of_the_clean_record(encoder: Encoder, raw: Record) -> None:
     np.testing.assert_array_equal(RowEncoder(encoder).encode(raw), expected(encoder, raw))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(raw=record)
 def test_cached_values_give_the_same(encoder: Encoder, raw: Record) -> None:
     rows = RowEncoder(encoder)

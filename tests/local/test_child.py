@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from command_line import eventually, is_alive
+from processes import eventually, is_alive
 from readmission.local.process import LAUNCHER
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch the user")

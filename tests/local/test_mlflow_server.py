@@ -1,13 +1,13 @@
+import os
 import runpy
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
-from command_line import is_alive
+from processes import ask, descendants
 from readmission.local.credentials import ensure_credentials
 from readmission.local.mlflow_server import MlflowServer
 from readmission.local.s3 import s3_client
@@ -68,13 +68,9 @@ def test_a_page_from_elsewhere_cannot_reach_it_by_name(client: httpx.Client) -> 
 
 
 def test_it_is_one_process(stack: Settings) -> None:
-    servers = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if is_alive(process) and any("mlflow_app" in part for part in process.cmdline())
-    ]
-    assert len(servers) == 1
-    assert servers[0].children() == []
+    found = ask(descendants(os.getpid()), lambda process: (process.cmdline(), process.children()))
+    servers = [children for line, children in found if any("mlflow_app" in part for part in line)]
+    assert servers == [[]]
 
 
 def test_secrets_are_in_the_environment_only(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 
-from command_line import is_alive
+from processes import ask, descendants
 from readmission.errors import ServiceDownError
 from readmission.local.credentials import ensure_credentials
 from readmission.local.postgres import OWNERS, Postgres, binary
@@ -121,8 +121,7 @@ def test_passwords_are_stored_as_verifiers_and_are_in_no_log_or_command_line(sta
     assert rows
     assert all(row[0].startswith("SCRAM-SHA-256$") for row in rows)
     texts = [path.read_text(errors="replace") for path in (stack.home / "logs").iterdir()]
-    living = [process for process in psutil.Process().children(recursive=True) if is_alive(process)]
-    texts += [" ".join(process.cmdline()) for process in living]
+    texts += [" ".join(line) for line in ask(descendants(os.getpid()), psutil.Process.cmdline)]
     for secret in local_credentials(stack).values():
         assert not any(secret in text for text in texts)
 

@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from command_line import is_alive
+from processes import ask, descendants, is_alive, listening
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.local.api_server import settings_environment
 from readmission.local.lock import lock_path
@@ -58,10 +58,6 @@ def end(owner: Owner) -> None:
     if owner.poll() is None:
         owner.kill()
     owner.communicate()
-
-
-def descendants(owner: Owner) -> list[psutil.Process]:
-    return list(psutil.Process(owner.pid).children(recursive=True))
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -108,14 +104,9 @@ def test_every_service_answers(owner: Owner, settings: Settings) -> None:
 
 
 def test_nothing_listens_beyond_loopback(owner: Owner) -> None:
-    listening = [
-        connection.laddr
-        for process in descendants(owner)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN or (connection.type.name == "SOCK_DGRAM" and not connection.raddr)
-    ]
-    assert len(listening) >= 13
-    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+    places = [place for found in ask(descendants(owner.pid), listening) for place in found]
+    assert len(places) >= 13
+    assert {address for address, _ in places} <= {"127.0.0.1", "::1"}
 
 
 def test_a_second_owner_gets_one_line_with_the_first_ones_number(owner: Owner, settings: Settings) -> None:
@@ -165,8 +156,8 @@ def test_two_settings_with_one_port_are_reported_before_anything_starts(
 @pytest.mark.parametrize("name", ["weed", "postgres"])
 def test_a_killed_child_comes_back(owner: Owner, settings: Settings, name: str) -> None:
     execute(settings, f"CREATE TABLE kept_{name} ()")
-    killed = next(item for item in psutil.Process(owner.pid).children() if item.name() == name)
-    killed.kill()
+    children = psutil.Process(owner.pid).children()
+    next(child for child, found in ask(children, lambda process: (process, process.name())) if found == name).kill()
     read_until_contains(owner, "is ready")
     assert execute(settings, f"SELECT count(*) FROM kept_{name}") == [(0,)]
     wait_for(lambda: mlflow_status(settings) == 200)
@@ -179,8 +170,8 @@ def read_until_contains(owner: Owner, text: str) -> None:
 
 def test_a_killed_owner_leaves_no_child_and_the_next_one_recovers(owner: Owner, settings: Settings) -> None:
     execute(settings, "CREATE TABLE survivor AS SELECT 42 AS value")
-    children = descendants(owner)
-    assert {"postgres", "weed"} <= {item.name() for item in children}
+    children = descendants(owner.pid)
+    assert {"postgres", "weed"} <= set(ask(children, psutil.Process.name))
     assert len(children) > 8
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()
@@ -196,7 +187,7 @@ def test_a_killed_owner_leaves_no_child_and_the_next_one_recovers(owner: Owner, 
 
 
 def stop_in_order(owner: Owner, number: int) -> None:
-    children = descendants(owner)
+    children = descendants(owner.pid)
     owner.send_signal(number)
     output, _ = owner.communicate(timeout=60)
     assert output.strip().endswith("stopped")
@@ -207,8 +198,8 @@ def stop_in_order(owner: Owner, number: int) -> None:
 def test_a_killed_owner_that_is_still_starting_leaves_no_child(settings: Settings) -> None:
     environment = {**os.environ, **settings_environment(settings), **package_path()}
     owner = subprocess.Popen([sys.executable, "-c", OWNER], env=environment, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: len(descendants(owner)) >= 2)
-    children = descendants(owner)
+    wait_for(lambda: len(descendants(owner.pid)) >= 2)
+    children = descendants(owner.pid)
     end(owner)
     wait_for(lambda: not alive(children))
     assert not is_running(settings)
@@ -226,8 +217,8 @@ def test_sigterm_while_starting_stops_everything_too(settings: Settings) -> None
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    wait_for(lambda: len(descendants(owner)) >= 2)
-    children = descendants(owner)
+    wait_for(lambda: len(descendants(owner.pid)) >= 2)
+    children = descendants(owner.pid)
     owner.terminate()
     owner.communicate(timeout=60)
     assert alive(children) == []
@@ -260,7 +251,7 @@ def test_root_can_leave_it_to_an_ordinary_user(new_settings: Callable[..., Setti
     )
     try:
         read_until(owner, "up")
-        assert {item.uids().real for item in descendants(owner)} == {65534}
+        assert set(ask(descendants(owner.pid), lambda process: process.uids().real)) == {65534}
         stop_in_order(owner, signal.SIGTERM)
     finally:
         end(owner)

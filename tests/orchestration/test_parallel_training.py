@@ -9,7 +9,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import psutil
 import pytest
 
-from command_line import CommandLine, Outcome, eventually, is_alive, mlflow_may_warn
+from command_line import CommandLine, Outcome, mlflow_may_warn
+from processes import eventually, is_alive
 from readmission.context import Context
 from readmission.dataset.source_file import Dataset
 from readmission.errors import ReadmissionError, ServiceDownError

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from command_line import descendants, eventually, is_alive
+from processes import descendants, eventually, is_alive
 
 OWNER = """
 import time

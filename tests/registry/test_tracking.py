@@ -2,7 +2,11 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import mlflow.artifacts
@@ -21,18 +25,23 @@ from readmission.export.artifacts import load_model
 from readmission.export.signature import input_example, model_signature
 from readmission.features.rules import FEATURE_TYPES
 from readmission.registry.client import make_client, mlflow_errors
-from readmission.registry.tracking import end_stale_runs, ensure_experiment, fail_runs, start_parent
-from readmission.results import MODEL_TYPES
+from readmission.registry.tracking import end_stale_runs, ensure_experiment, fail_runs, log_lineage, start_parent
+from readmission.results import MODEL_TYPES, TrainingConfig
 from readmission.schema import LABEL_COLUMN, LABELS, RECORD_COLUMNS
 from readmission.services import Services, resolve_services
 from readmission.settings import Settings
 from readmission.training.fitting import Fit
+from readmission.training.preparation import PreparedSet
 from training_sets import SmallSet
 
 METRICS = {
     "accuracy", "precision", "recall", "f1_score", "f1_macro", "roc_auc", "roc_auc_macro",
     "lt30_roc_auc", "lt30_pr_auc", "lt30_ece",
 }  # fmt: skip
+
+MODELS_AT_ONCE = 4
+SETS = 8
+"""Rounds of the race for the same new dataset."""
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +202,30 @@ def test_a_stage_that_runs_again_finds_its_parent_run(new_platform: Callable[...
     first = start_parent(client, experiment, "one", {})
     assert start_parent(client, experiment, "one", {}) == first
     assert start_parent(client, experiment, "two", {}) != first
+
+
+def test_models_of_one_set_are_logged_at_the_same_time(
+    new_platform: Callable[..., Settings], small_set: SmallSet
+) -> None:
+    """MLflow adds a dataset that it has not found, which ends in a duplicate where two processes do so at once."""
+    platform = new_platform()
+    client = make_client(resolve_services(platform))
+    experiment = ensure_experiment(client, platform.experiment)
+    runs = [str(client.create_run(experiment).info.run_id) for _ in range(MODELS_AT_ONCE)]
+    for number in range(SETS):
+        prepared = replace(small_set.prepared, digest=f"{number:032}")
+        config = TrainingConfig(cumulative_idx=number, view=f"train_cumulative_{number}", rows=prepared.rows)
+        start = Barrier(len(runs))
+
+        def log(run_id: str, start: Barrier, config: TrainingConfig, prepared: PreparedSet) -> None:
+            start.wait()
+            log_lineage(client, run_id, config, prepared, {})
+
+        with ThreadPoolExecutor(len(runs)) as pool:
+            list(pool.map(partial(log, start=start, config=config, prepared=prepared), runs))
+    for run_id in runs:
+        used = client.get_run(run_id).inputs.dataset_inputs
+        assert sorted(int(found.dataset.digest) for found in used) == list(range(SETS))
 
 
 def test_nobody_answering_is_one_line(servers: Services, monkeypatch: pytest.MonkeyPatch) -> None:

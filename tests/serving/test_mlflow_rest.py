@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from faulty_mlflow import ARTIFACTS, FaultyMlflow, json_answer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_bundle import MODEL_NAME, MadeBundle
 
@@ -109,7 +109,7 @@ def test_an_answer_that_is_not_mlflows_counts_as_down(mlflow: FaultyMlflow, faul
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60)
 @given(content=JSON, wrapped=st.booleans())
 def test_no_json_breaks_the_lookup(mlflow: FaultyMlflow, content: object, wrapped: bool) -> None:
     body = {"model_version": {"name": MODEL_NAME, "version": "1", "source": content}} if wrapped else content

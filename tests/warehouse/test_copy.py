@@ -4,7 +4,7 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
@@ -80,7 +80,7 @@ def load(connection: Connection[TupleRow], *tables: pa.Table) -> int:
     return copy_in(connection, TABLE, list(TYPES), [to_csv(table) for table in tables])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(rows)
 def test_what_goes_in_comes_out(connection: Connection[TupleRow], some: list[dict[str, Any]]) -> None:
     table = arrow(some)
@@ -188,7 +188,7 @@ PAGED = {"number": pa.int64(), "words": pa.dictionary(pa.int32(), pa.string())}
 plain_word = st.text(st.characters(exclude_characters=',"\r\n\0', exclude_categories=("Cs",)), min_size=1, max_size=8)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(st.lists(plain_word, max_size=10))
 def test_pages_give_every_row_once(connection: Connection[TupleRow], words: list[str]) -> None:
     table = arrow([{"words": word, "level": "a"} for word in words])

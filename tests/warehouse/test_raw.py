@@ -5,7 +5,7 @@ import numpy as np
 import psycopg
 import pytest
 from building import data_lines, draw_assignment, fetch, relations, store
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -154,7 +154,7 @@ def test_a_file_of_many_blocks(warehouse: Services, small_csv: Path, monkeypatch
 word = st.text(st.characters(exclude_characters=',"\r\n\0', exclude_categories=("Cs",)), min_size=1, max_size=12)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(st.lists(word, min_size=1, max_size=6))
 def test_any_word_that_a_file_may_hold_is_stored_as_it_is(
     databases: Services, tmp_path: Path, words: list[str]

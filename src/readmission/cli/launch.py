@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 
@@ -43,8 +44,7 @@ def launch(settings: Settings, options: Options, console: Console) -> None:
         options: for the pipeline, if it has to run.
         console: for people.
     """
-    stack = LocalStack(settings, lambda line: console.print(line, highlight=False, markup=False), api=True)
-    with stack:
+    with local_stack(settings, console, api=True) as stack:
         finish_interrupted(settings)
         if not has_production(settings):
             _train(settings, options, console)
@@ -55,10 +55,22 @@ def launch(settings: Settings, options: Options, console: Console) -> None:
 
 def serve_stack(settings: Settings, console: Console) -> None:
     """Run PostgreSQL, S3 and MLflow alone until Ctrl-C."""
-    with LocalStack(settings, lambda line: console.print(line, highlight=False, markup=False)) as stack:
+    with local_stack(settings, console, api=False) as stack:
         finish_interrupted(settings)
         console.print(address_table({name: url for name, url in addresses(settings).items() if "API" not in name}))
         wait_for_the_end(stack, console)
+
+
+def local_stack(settings: Settings, console: Console, *, api: bool) -> LocalStack:
+    """The stack; its platform_db has the tables of this release before the API first looks for them."""
+    return LocalStack(
+        settings, shown_on(console), api=api, on_databases=lambda: migrate(resolve_services(settings).platform_url)
+    )
+
+
+def shown_on(console: Console) -> Callable[[str], None]:
+    """Show lines of progress as they are."""
+    return lambda line: console.print(line, highlight=False, markup=False)
 
 
 def wait_for_the_end(stack: LocalStack, console: Console) -> None:
@@ -82,17 +94,14 @@ def serve_airflow(settings: Settings, console: Console) -> None:
     if not settings.dags_folder.is_dir():
         raise BadInputError(f"No folder {settings.dags_folder.absolute()}: set READMISSION_DAGS_FOLDER")
 
-    def show(line: str) -> None:
-        console.print(line, highlight=False, markup=False)
-
     with ExitStack() as running:
         if is_running(settings):
             running.enter_context(terminated_as_interrupted())
             stack, beside = None, [] if answers(settings) else [ApiServer(settings)]
         else:
-            stack, beside = running.enter_context(LocalStack(settings, show, api=True)), []
+            stack, beside = running.enter_context(local_stack(settings, console, api=True)), []
         finish_interrupted(settings)
-        airflow = running.enter_context(LocalAirflow(settings, show, beside))
+        airflow = running.enter_context(LocalAirflow(settings, shown_on(console), beside))
         console.print(address_table({**addresses(settings), **airflow.addresses()}))
         with suppress(KeyboardInterrupt):
             console.print("Ctrl-C stops everything that was started here.")

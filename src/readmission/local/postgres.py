@@ -3,7 +3,7 @@
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,7 +50,17 @@ class Postgres:
     name = NAME
     title = "PostgreSQL"
 
-    def __init__(self, settings: Settings, credentials: dict[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, credentials: dict[str, str], on_ready: Callable[[], object] = lambda: None
+    ) -> None:
+        """Prepare it without starting it.
+
+        Args:
+            settings: port and state folder.
+            credentials: passwords by user.
+            on_ready: called when its databases exist, after every start.
+        """
+        self._on_ready = on_ready
         self._home = settings.home.absolute()
         self._port = settings.postgres_port
         self._credentials = credentials
@@ -107,6 +117,7 @@ class Postgres:
         """Create missing roles and databases; only its owner may connect to a database."""
         with self._connect() as connection:
             _create_missing(connection, OWNERS, self._credentials)
+        self._on_ready()
 
     def may_retry(self, log_line: str) -> bool:
         """Whether it ended for a temporary reason: processes of a killed server are still ending."""

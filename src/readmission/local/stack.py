@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
@@ -34,17 +34,26 @@ class LocalStack:
     If this process is killed, the kernel ends its children, and the next start recovers their data.
     """
 
-    def __init__(self, settings: Settings, report: Report = _silent, *, api: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        report: Report = _silent,
+        *,
+        api: bool = False,
+        on_databases: Callable[[], object] = lambda: None,
+    ) -> None:
         """Create the stack without starting it.
 
         Args:
             settings: ports and state folder.
             report: called with each line of progress.
             api: also run the prediction API; it starts first and serves its cached model while the others start.
+            on_databases: called as soon as the databases exist, while the other services start; also after a restart.
         """
         self._settings = settings
         self._report = report
         self._with_api = api
+        self._on_databases = on_databases
         self._lock = StackLock(settings)
         self._units: dict[str, Supervised] = {}
         self._old_handler: signal._HANDLER = signal.SIG_DFL
@@ -115,7 +124,7 @@ class LocalStack:
 
     def _services(self, credentials: dict[str, str]) -> list[Service]:
         settings = self._settings
-        stores: list[Service] = [Postgres(settings, credentials), S3(settings, credentials)]
+        stores: list[Service] = [Postgres(settings, credentials, self._on_databases), S3(settings, credentials)]
         first: list[Service] = [ApiServer(settings)] if self._with_api else []
         return [*first, *stores, MlflowServer(settings, credentials)]
 

@@ -21,7 +21,9 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
 from readmission.export.artifacts import save_model
@@ -40,9 +42,16 @@ ANSWERS_NAME = "validation_answers.npy"
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
-    """Find or create the experiment; return its id."""
+    """Find or create the experiment, also where another process creates it at the same time; return its id."""
     found = client.get_experiment_by_name(name)
-    return str(found.experiment_id) if found else str(client.create_experiment(name))
+    if found is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(name)
+            if found is None or error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+    return str(found.experiment_id)
 
 
 def end_stale_runs(client: MlflowClient, experiment_id: str, execution: str) -> int:
@@ -141,7 +150,7 @@ def log_fit(
         **shown_params(fit.model.estimator),
     }
     _log_figures(client, run_id, params, fit.metrics)
-    client.log_inputs(run_id, [_lineage(config, prepared, tags)])
+    log_lineage(client, run_id, config, prepared, tags)
     model_id = _log_model(client, experiment_id, run_id, f"{MODEL_NAME}_{name}", model_type, fit)
     client.set_terminated(run_id)
     return TrainedModel(
@@ -173,6 +182,23 @@ def _log_figures(client: MlflowClient, run_id: str, params: Mapping[str, str], m
 
 _COLUMN_TYPES = {"text": "string", "integer": "integer"}
 """MLflow's names (``mlflow.types.DataType``) for the types of the clean tables."""
+
+
+def log_lineage(
+    client: MlflowClient, run_id: str, config: TrainingConfig, prepared: PreparedSet, tags: Mapping[str, str]
+) -> None:
+    """Log the set that a model was trained on, also while another process logs the same set for another model.
+
+    MLflow looks for a dataset and then adds it: of two at once, the second gets the refusal of a duplicate, and finds
+    the dataset of the first when it asks again.
+    """
+    used = _lineage(config, prepared, tags)
+    try:
+        client.log_inputs(run_id, [used])
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(BAD_REQUEST):
+            raise
+        client.log_inputs(run_id, [used])
 
 
 def _lineage(config: TrainingConfig, prepared: PreparedSet, tags: Mapping[str, str]) -> DatasetInput:

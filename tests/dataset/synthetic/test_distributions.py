@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -13,7 +13,6 @@ def probabilities(distributions: Distributions) -> Weights:
     return np.diff(ends - np.arange(len(ends))[:, None], prepend=0.0)
 
 
-@settings(deadline=None)
 @given(
     arrays(
         np.float64,

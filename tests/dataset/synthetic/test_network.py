@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from readmission.dataset.synthetic.aggregates import TREATMENT_COLUMNS, Group, Node, Table
@@ -53,7 +53,6 @@ class TestVariable:
 
 
 class TestWords:
-    @settings(deadline=None)
     @given(st.lists(st.lists(st.integers(11, 1000), min_size=1, max_size=5), min_size=1, max_size=6))
     def test_a_text_comes_from_its_group(self, counts: list[list[int]]) -> None:
         groups: list[Group] = [

@@ -98,7 +98,7 @@ class TestFormat:
 
 
 class TestCalling:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(rows=st.integers(1, 300), seed=st.integers(0, 2**32))
     def test_any_number_of_rows(self, tmp_path_factory: pytest.TempPathFactory, rows: int, seed: int) -> None:
         path = tmp_path_factory.mktemp("any") / "any.csv"

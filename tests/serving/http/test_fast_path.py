@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_bundle import MadeBundle, records
 from test_predict_api import ANY_JSON, RECORDS, as_json
@@ -118,7 +118,7 @@ def test_values_are_known_once_they_have_been_predicted(served: Served) -> None:
     assert served.predict(FULL_BODY.encode()) == first
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(row=RECORDS)
 def test_known_and_new_values_are_predicted_alike(served: Served, tree_bundle: MadeBundle, row: dict[str, Any]) -> None:
     """The scorer alone, a plane that meets the values now, and one that has met them before."""
@@ -155,7 +155,7 @@ def test_records_are_scored_by_the_model_that_encoded_them(tree_bundle: MadeBund
     assert [one.prediction.version for one in found if one is not None] == ["7", "7", "8", "8"]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(features=st.dictionaries(st.sampled_from(COLUMN_NAMES) | st.text(max_size=5), ANY_JSON, max_size=4))
 def test_what_is_refused_once_is_refused_again(served: Served, features: dict[str, Any]) -> None:
     assert outcome(served.predict, body(features)) == outcome(served.predict, body(features))

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from serving_bundle import DIAGNOSES, MadeBundle, records
 
@@ -16,9 +16,7 @@ from readmission.features.record import clean_record
 from readmission.schema import COLUMN_NAMES, LABELS, RECORD_COLUMNS, Column, Kind
 from readmission.serving.inference.scorer import load_scorer
 
-SHARED_CLIENT = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+SHARED_CLIENT = settings(max_examples=150)
 JSON = {"Content-Type": "application/json"}
 SECRET = "Zebediah"
 

@@ -12,8 +12,8 @@ from running_api import NOWHERE, calling, put_in_cache
 from serving_bundle import MadeBundle
 from test_predict_api import JSON, problem
 
-from command_line import eventually
 from documented import FULL_BODY
+from processes import eventually
 from readmission.serving.app import create_app
 from readmission.serving.http.auth import Scope, new_key
 from readmission.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from command_line import eventually
+from processes import eventually
 from readmission.serving.prediction_log import log as prediction_log
 from readmission.serving.prediction_log.log import PredictionLog
 from readmission.serving.prediction_log.records import (

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from test_sql import batch, prediction, rows
 
-from command_line import eventually, is_alive
+from processes import eventually, is_alive
 from readmission.serving.inference.decoding import decode_csv
 from readmission.serving.prediction_log import store_process
 from readmission.serving.prediction_log.records import FeedbackRecord

@@ -15,7 +15,8 @@ from building import fetch
 from pydantic import SecretStr
 from setuptools import find_packages
 
-from command_line import SOURCE, CommandLine, eventually
+from command_line import SOURCE, CommandLine
+from processes import eventually
 from readmission.errors import BadInputError, ReadmissionError
 from readmission.results import Publication, Ranking, SplitResult, StoreResult
 from readmission.services import Services
