@@ -54,7 +54,7 @@ test-times: ## make the times of the last `make test` the table that the next on
 check: $(VENV)/dev.stamp ## style, types, and which module may import which
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check --no-cache .
-	@$(BIN)/mypy
+	@$(BIN)/mypy -n 2
 	@$(BIN)/lint-imports --no-cache
 
 fuzz: $(VENV)/dev.stamp ## ask the API ten thousand generated questions (minutes)

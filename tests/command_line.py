@@ -21,7 +21,7 @@ import pytest
 from psycopg import sql
 
 import readmission
-from processes import ask, descendants
+from processes import ask, descendants, session_members
 from readmission.cli import main as cli
 from readmission.local import proxies
 from readmission.local.api_server import settings_environment
@@ -122,7 +122,7 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in descendants(self.process.pid):
+        for process in [*descendants(self.process.pid), *session_members(self.process.pid)]:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         with contextlib.suppress(ProcessLookupError):

@@ -1,6 +1,7 @@
 """Look at processes that may end at any moment: what has gone is left out, and is no error."""
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -19,11 +20,17 @@ def descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
+def session_members(leader: int) -> list[psutil.Process]:
+    """All processes of a session, also where the one that leads it has ended."""
+    found = ask(psutil.process_iter(), lambda process: (process, os.getsid(process.pid)))
+    return [process for process, session in found if session == leader]
+
+
 def ask(processes: Iterable[psutil.Process], question: Callable[[psutil.Process], T]) -> list[T]:
     """The answers of those that are still there, say ``ask(found, psutil.Process.name)``."""
     answers: list[T] = []
     for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie counts as one
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # a zombie counts as one
             answers.append(question(process))
     return answers
 

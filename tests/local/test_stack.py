@@ -27,10 +27,16 @@ from readmission.services import resolve_services
 from readmission.settings import Settings
 
 OWNER = """
+import signal, sys
 from readmission.local.stack import LocalStack
 from readmission.settings import load_settings
 with LocalStack(load_settings(), lambda line: print(line, flush=True), api=True) as stack:
     print("up", flush=True)
+    if "deaf" in sys.argv:  # as a library does in whose code the signal arrives
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            pass
     stack.wait()
 print("stopped", flush=True)
 """
@@ -38,9 +44,10 @@ print("stopped", flush=True)
 Owner = subprocess.Popen[str]
 
 
-def start_owner(settings: Settings) -> tuple[Owner, list[str]]:
+def start_owner(settings: Settings, *arguments: str) -> tuple[Owner, list[str]]:
     environment = {**os.environ, **settings_environment(settings), **package_path()}
-    owner = subprocess.Popen([sys.executable, "-c", OWNER], env=environment, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", OWNER, *arguments]
+    owner = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     return owner, read_until(owner, "up")
 
 
@@ -189,6 +196,8 @@ def test_a_killed_owner_leaves_no_child_and_the_next_one_recovers(owner: Owner, 
 def stop_in_order(owner: Owner, number: int) -> None:
     children = descendants(owner.pid)
     owner.send_signal(number)
+    time.sleep(0.2)
+    owner.send_signal(number)  # by somebody who cannot wait: it goes on stopping in order
     output, _ = owner.communicate(timeout=60)
     assert output.strip().endswith("stopped")
     assert owner.returncode == 0
@@ -205,8 +214,8 @@ def test_a_killed_owner_that_is_still_starting_leaves_no_child(settings: Setting
     assert not is_running(settings)
 
 
-def test_sigterm_stops_everything_in_order(settings: Settings) -> None:
-    owner, _ = start_owner(settings)
+def test_sigterm_stops_everything_in_order_even_if_a_library_swallows_it(settings: Settings) -> None:
+    owner, _ = start_owner(settings, "deaf")
     stop_in_order(owner, signal.SIGTERM)
     assert lock_path(settings).read_text() == ""
     assert "database system is shut down" in (settings.home / "logs" / "postgres.log").read_text().splitlines()[-1]

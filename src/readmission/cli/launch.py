@@ -20,8 +20,9 @@ from readmission.cli.console import (
 from readmission.context import Context, new_execution
 from readmission.errors import BadInputError, LockHeldError
 from readmission.local.api_server import ApiServer
+from readmission.local.interrupts import Interrupts
 from readmission.local.ports import LOOPBACK
-from readmission.local.stack import LocalStack, is_running, terminated_as_interrupted
+from readmission.local.stack import LocalStack, is_running
 from readmission.mlflow_rest import MlflowRest
 from readmission.results import Options, Publication, Selection
 from readmission.services import resolve_services
@@ -95,19 +96,19 @@ def serve_airflow(settings: Settings, console: Console) -> None:
         raise BadInputError(f"No folder {settings.dags_folder.absolute()}: set READMISSION_DAGS_FOLDER")
 
     with ExitStack() as running:
+        beside: list[ApiServer] = []
         if is_running(settings):
-            running.enter_context(terminated_as_interrupted())
-            stack, beside = None, [] if answers(settings) else [ApiServer(settings)]
+            check = running.enter_context(Interrupts()).check
+            beside = [] if answers(settings) else [ApiServer(settings)]
         else:
-            stack, beside = running.enter_context(local_stack(settings, console, api=True)), []
+            check = running.enter_context(local_stack(settings, console, api=True)).check
         finish_interrupted(settings)
         airflow = running.enter_context(LocalAirflow(settings, shown_on(console), beside))
         console.print(address_table({**addresses(settings), **airflow.addresses()}))
         with suppress(KeyboardInterrupt):
             console.print("Ctrl-C stops everything that was started here.")
             while True:
-                if stack is not None:
-                    stack.check()
+                check()
                 airflow.check()
                 time.sleep(_WATCH_SECONDS)
 

@@ -7,7 +7,6 @@ core, and each fits with one thread: parallel sets use the cores better than thr
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -23,6 +22,7 @@ import psutil
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.local.api_server import settings_environment
 from readmission.local.credentials import ensure_credentials, prepare_home
+from readmission.local.interrupts import Interrupts
 from readmission.local.ports import LOOPBACK, check_ports, settings_by_port
 from readmission.local.postgres import create_owned_database
 from readmission.local.process import Child, Program, child_environment, package_path
@@ -268,7 +268,8 @@ class LocalAirflow:
     def stop(self) -> None:
         """Stop the services; running tasks are ended, and retried a minute after the next start."""
         running = [unit.child for unit in self._units if unit.child is not None]
-        old = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
+        interrupts = Interrupts()
+        interrupts.ignore()
         try:
             # Each task has its own process group, so a signal to the scheduler's group does not reach it.
             tasks = [task for child in running for task in _descendants(child.pid)]
@@ -284,8 +285,7 @@ class LocalAirflow:
                     task.kill()
             self._units = []
         finally:
-            for number, handler in old:
-                signal.signal(number, handler)
+            interrupts.restore()
 
     def check(self) -> None:
         """Restart services that ended unexpectedly.

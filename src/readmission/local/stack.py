@@ -1,15 +1,15 @@
 """The local stack: one process runs PostgreSQL, S3, MLflow and, if requested, the API."""
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from types import FrameType, TracebackType
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from types import TracebackType
 from typing import Self
 
 from readmission.errors import ServiceDownError
 from readmission.local.api_server import ApiServer
 from readmission.local.credentials import ensure_credentials, prepare_home
+from readmission.local.interrupts import Interrupts
 from readmission.local.lock import StackLock, is_locked
 from readmission.local.mlflow_server import MlflowServer
 from readmission.local.ports import check_ports, settings_by_port
@@ -56,7 +56,7 @@ class LocalStack:
         self._on_databases = on_databases
         self._lock = StackLock(settings)
         self._units: dict[str, Supervised] = {}
-        self._old_handler: signal._HANDLER = signal.SIG_DFL
+        self._interrupts = Interrupts()
 
     @property
     def children(self) -> dict[str, Child]:
@@ -81,33 +81,34 @@ class LocalStack:
         """
         prepare_home(self._settings)
         left_behind = self._lock.acquire()
-        self._old_handler = signal.signal(signal.SIGTERM, _interrupt)
+        self._interrupts.install()
         with ExitStack() as undo:  # if starting fails or is interrupted, the services that run already are stopped
             undo.callback(self.stop)
             services = self._services(ensure_credentials(self._settings))
             _check_ports(services, _LEFTOVER_SECONDS if left_behind else 0.0)
             self._start_services(services)
+            self._interrupts.check()
             undo.pop_all()
 
     def stop(self) -> None:
         """Stop the services in reverse order and release the state folder."""
-        old_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._interrupts.ignore()
         try:
             for group in (["api"], ["mlflow"], ["s3", "postgres"]):
                 self._stop_group(group)
             self._units.clear()
             self._lock.release()
         finally:
-            signal.signal(signal.SIGINT, old_interrupt)
-            signal.signal(signal.SIGTERM, self._old_handler)
+            self._interrupts.restore()
 
     def check(self) -> None:
         """Restart services that ended unexpectedly.
 
         Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM came, and whoever it reached first has swallowed it.
             ServiceDownError: a service has ended too often or does not start again.
         """
+        self._interrupts.check()
         for unit in self._units.values():
             unit.restart_if_ended()
 
@@ -152,16 +153,6 @@ class LocalStack:
             child.stop(_STOP_SECONDS)
 
 
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Within the block SIGTERM acts like Ctrl-C; ``LocalStack`` does this itself."""
-    old = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
-
-
 def is_running(settings: Settings) -> bool:
     """Whether a running process owns the stack of this state folder; it may still be starting its services."""
     return is_locked(settings)
@@ -179,7 +170,3 @@ def _check_ports(services: Sequence[Service], patience: float) -> None:
             time.sleep(_WATCH_SECONDS)
         else:
             return
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
