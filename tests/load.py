@@ -81,9 +81,12 @@ class Load:
             time.sleep(0.01)
 
     def check(self) -> None:
-        """Fail unless every request was answered with a prediction, and there were enough of them."""
+        """Fail unless every request was answered with a prediction."""
         assert self.failures == []
         assert self.statuses == {200}
+
+    def check_rate(self) -> None:
+        """Fail unless the callers got their answers at about the rate that they wanted; only where they are alone."""
         assert self.rate >= LEAST_RATE
 
     def _call(self) -> None:

@@ -250,8 +250,11 @@ def test_the_same_command_completes_afterwards(own: OwnStack, story: ApiStory) -
 
 @pytest.mark.parametrize("fault", FAULTS, ids="-".join)
 def test_no_prediction_fails(story: ApiStory, fault: tuple[str, str]) -> None:
-    story.loads[fault].check()
-    assert max(answer.seconds for answer in story.loads[fault].answers) < 5.0
+    load = story.loads[fault]
+    load.check()
+    assert len(load.answers) >= 400
+    # None waits until the database is back.
+    assert max(answer.seconds for answer in load.answers) < AWAY["postgres"] - 1
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids="-".join)

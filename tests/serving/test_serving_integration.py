@@ -80,6 +80,7 @@ def test_a_published_model_is_loaded_and_swapped(
         info = httpx.get(f"{api}/model-info", trust_env=False).json()
     publisher.close()
     load.check()
+    load.check_rate()
     assert {first, second} <= load.versions <= {first, second, third}
     assert incomplete not in load.versions
     assert (info["version"], info["model_type"]) == (third, "decision_tree")

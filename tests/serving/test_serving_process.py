@@ -115,6 +115,7 @@ def test_models_change_under_load_without_a_failure(
                 wait_for_version(url, version)
                 load.wait_for_more(100)
     load.check()
+    load.check_rate()
     assert load.versions >= {"2", "3", "4"}
 
 
