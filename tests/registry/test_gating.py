@@ -132,7 +132,7 @@ def test_nothing_can_be_rolled_back_where_nothing_is(new_platform: Callable[...,
 
 def test_a_score_too_good_to_be_true_stops(new_platform: Callable[..., Settings]) -> None:
     cli = CommandLine(new_platform())
-    outcome = cli.invoke(*RUN, "--data", "synthetic:6000", LEAK_F1="0.2")
+    outcome = cli.invoke(*WORSE, "--data", "synthetic:3000", LEAK_F1="0.2")
     assert outcome.code == 2
     assert "Too good to be true: val_f1_score is 0." in outcome.complaint
     assert "READMISSION_LEAK_F1" in outcome.complaint
