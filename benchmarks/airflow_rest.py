@@ -74,10 +74,11 @@ class AirflowRest:
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
         return self._call("GET", f"{path}?map_index={map_index}")["value"]
 
-    def log(self, dag: str, run: str, task: str, number: int, map_index: int = -1) -> str:
-        """Log of one try of a task."""
+    def log(self, dag: str, run: str, task: str, number: int, map_index: int = -1) -> list[str]:
+        """Log of one try of a task: its messages, each with the errors that it reports."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{number}?map_index={map_index}"
-        return str(self._call("GET", path)["content"])
+        lines = self._call("GET", path)["content"]
+        return [" ".join([line["event"], *map(_error, line.get("error_detail") or ())]) for line in lines]
 
     def asset_events(self, uri: str) -> list[dict[str, Any]]:
         """Events of an asset, oldest first."""
@@ -108,3 +109,7 @@ class AirflowRest:
         answer.raise_for_status()
         content: dict[str, Any] = answer.json()
         return content
+
+
+def _error(detail: Mapping[str, Any]) -> str:
+    return f"{detail['exc_type']}: {detail['exc_value']}"

@@ -3,22 +3,26 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import pytest
 from airflow_home import DAGS
+from celery_cluster import Cluster, running_cluster
 
 from free_ports import free_port
-from readmission.local.airflow import airflow_environment, ensure_secrets, migrate
+from readmission.local.airflow import DATABASE, ROLE, airflow_environment, ensure_secrets
 from readmission.local.credentials import ensure_credentials
+from readmission.local.postgres import create_owned_database
 from readmission.settings import Settings
 
 ROWS = 6_000
+CELERY_DATABASE = "airflow_celery_db"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def airflow(stack: Settings, new_platform: Callable[..., Settings]) -> Settings:
     """A platform of its own below the stack's home, where the passwords are."""
     return new_platform(
@@ -32,12 +36,16 @@ def airflow(stack: Settings, new_platform: Callable[..., Settings]) -> Settings:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def variables(airflow: Settings) -> dict[str, str]:
-    """Airflow's environment, when its database is there."""
+    """Airflow's environment, with a database beside that of ``make airflow``, where another test's runs would go on."""
     values = ensure_secrets(airflow)
-    migrate(airflow, ensure_credentials(airflow), values)
-    return airflow_environment(airflow, values)
+    create_owned_database(airflow, ensure_credentials(airflow), CELERY_DATABASE, ROLE, values["database"])
+    made = airflow_environment(airflow, values)
+    for name in ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"):
+        made[name] = made[name].removesuffix(DATABASE) + CELERY_DATABASE
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=made, check=True, capture_output=True)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +70,12 @@ def redis_server() -> str:
     found = shutil.which("redis-server")
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    redis_server: str, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """Two Celery workers; ends with the module, before another one starts Airflow on the same database."""
+    with running_cluster(redis_server, variables, tmp_path_factory.mktemp("cluster")) as running:
+        yield running
