@@ -74,11 +74,11 @@ class AirflowRest:
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
         return self._call("GET", f"{path}?map_index={map_index}")["value"]
 
-    def log(self, dag: str, run: str, task: str, number: int, map_index: int = -1) -> list[str]:
-        """Log of one try of a task: its messages, each with the errors that it reports."""
+    def log(self, dag: str, run: str, task: str, number: int, map_index: int = -1) -> list[dict[str, Any]]:
+        """Log of one try of a task, by messages; what it printed has the logger ``task.stdout``."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{number}?map_index={map_index}"
-        lines = self._call("GET", path)["content"]
-        return [" ".join([line["event"], *map(_error, line.get("error_detail") or ())]) for line in lines]
+        found: list[dict[str, Any]] = self._call("GET", path)["content"]
+        return found
 
     def asset_events(self, uri: str) -> list[dict[str, Any]]:
         """Events of an asset, oldest first."""
@@ -109,7 +109,3 @@ class AirflowRest:
         answer.raise_for_status()
         content: dict[str, Any] = answer.json()
         return content
-
-
-def _error(detail: Mapping[str, Any]) -> str:
-    return f"{detail['exc_type']}: {detail['exc_value']}"

@@ -41,10 +41,14 @@ class DagRun:
         names = [task["task_id"] for task in self.tasks if task["map_index"] < 0 and task["state"] == "success"]
         return {name: self.rest.answer(self.dag, self.name, name) for name in names}
 
-    def log(self, task_id: str) -> list[str]:
-        """Lines of the last try of a task that is not mapped."""
+    def log(self, task_id: str) -> list[dict[str, Any]]:
+        """Messages of the last try of a task that is not mapped."""
         (task,) = [found for found in self.tasks if found["task_id"] == task_id]
         return self.rest.log(self.dag, self.name, task_id, task["try_number"])
+
+    def printed(self, task_id: str) -> list[str]:
+        """Lines that it printed; they reach the log beside its other messages, and somewhere between them."""
+        return [message["event"] for message in self.log(task_id) if message.get("logger") == "task.stdout"]
 
 
 def start(rest: AirflowRest, dag: str, params: Mapping[str, Any]) -> DagRun:

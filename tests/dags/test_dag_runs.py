@@ -133,9 +133,9 @@ def test_mapped_tasks_are_shown_by_the_name_of_their_set(run: MasterRun) -> None
 
 
 def test_the_training_configuration_is_printed_as_requested(run: MasterRun) -> None:
-    log = run.log("generate_training_configs")
-    start = log.index("Generating Training Configurations")
-    lines = log[start : start + BATCHES + 2]
+    lines = run.printed("generate_training_configs")
+    assert len(lines) == BATCHES + 2
+    assert lines[0] == "Generating Training Configurations"
     assert lines[1] == f"Number of cumulative datasets: {BATCHES}"
     rows = [int(line.split()[-3]) for line in lines[2:]]
     assert rows == sorted(rows)
@@ -230,7 +230,7 @@ def test_a_set_that_fails_fails_alone(run: MasterRun) -> None:
     assert [name for name, state in states.items() if state != "success"] == ["train_cumulative_1"]
     ranked = found.answers["aggregate_results"]
     assert (ranked["models"], ranked["missing"]) == ((BATCHES - 1) * len(MODEL_TYPES), ["train_cumulative_1"])
-    assert "left out: train_cumulative_1" in "\n".join(found.log("aggregate_results"))
+    assert "left out: train_cumulative_1" in str(found.log("aggregate_results"))
 
 
 def test_a_mistake_is_not_tried_again_and_publishes_nothing(run: MasterRun) -> None:
@@ -240,7 +240,7 @@ def test_a_mistake_is_not_tried_again_and_publishes_nothing(run: MasterRun) -> N
     states = {task["task_id"]: (task["state"], task["try_number"]) for task in found.tasks}
     assert states.pop("download_diabetes_dataset") == ("failed", 1)
     assert {state for state, _ in states.values()} == {"upstream_failed"}
-    assert "/no/such/file.csv" in "\n".join(found.log("download_diabetes_dataset"))
+    assert "/no/such/file.csv" in str(found.log("download_diabetes_dataset"))
     assert look(run.services, run.settings.model_name) == before
 
 
