@@ -121,6 +121,8 @@ def airflow_environment(settings: Settings, values: dict[str, str]) -> dict[str,
         "EXECUTION_API__JWT_EXPIRATION_TIME": str(TASK_SECONDS),
         "LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        # A file that changes is read at once; all of them every 30 seconds, the default, takes cores from the tasks.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "SCHEDULER__ENABLE_HEALTH_CHECK": "false",
         # A task may wait for a free core; its first token has to be valid until then.
         "SCHEDULER__TASK_QUEUED_TIMEOUT": str(TASK_SECONDS),
