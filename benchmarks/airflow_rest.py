@@ -35,7 +35,13 @@ class AirflowRest:
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url
-        self._headers = {"Authorization": f"Bearer {token}"}
+        # One client, since making one takes a while; it keeps no connection open.
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
 
     def dags(self) -> set[str]:
         """Names of the DAGs that are loaded."""
@@ -103,9 +109,7 @@ class AirflowRest:
         return found
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        answer = httpx.request(
-            method, self._url + path, json=body, headers=self._headers, timeout=TIMEOUT, trust_env=False
-        )
+        answer = self._client.request(method, self._url + path, json=body)
         answer.raise_for_status()
         content: dict[str, Any] = answer.json()
         return content

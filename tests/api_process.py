@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+import plain_http
 import readmission
 from free_ports import free_port
 from processes import ask, descendants
@@ -43,7 +44,7 @@ class ApiProcess:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/ready", trust_env=False, timeout=5).status_code == 200:
+                if plain_http.get(f"{self.url}/ready", timeout=5).status_code == 200:
                     return
             time.sleep(0.05)
         raise AssertionError(f"not ready: {self.log.read_text()}")

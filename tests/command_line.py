@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+import plain_http
 import readmission
 from processes import ask, descendants, session_members
 from readmission.cli import main as cli
@@ -201,7 +202,7 @@ def _contents(url: str) -> Iterator[tuple[str, tuple[int, str]]]:
 def production(services: Services, model_name: str) -> str | None:
     """The version that the alias names, by REST."""
     url = f"{services.mlflow_url}/api/2.0/mlflow/registered-models/alias"
-    answer = httpx.get(url, params={"name": model_name, "alias": "production"}, trust_env=False, timeout=30)
+    answer = plain_http.get(url, params={"name": model_name, "alias": "production"}, timeout=30)
     return str(answer.json()["model_version"]["version"]) if answer.status_code == httpx.codes.OK else None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+import plain_http
 from free_ports import free_port
 from processes import descendants
 
@@ -90,7 +91,7 @@ class Cluster:
         deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(httpx.HTTPError):
-                health = httpx.get(f"{self.url}/api/v2/monitor/health", trust_env=False).json()
+                health = plain_http.get(f"{self.url}/api/v2/monitor/health").json()
                 if all(health[name]["status"] == "healthy" for name in ("scheduler", "dag_processor")):
                     return
             assert time.monotonic() < deadline, self.logs()

@@ -8,6 +8,7 @@ import httpx
 import psutil
 import pytest
 
+import plain_http
 from api_process import api_process
 from benchmarks.airflow_rest import AirflowRest, log_in
 from command_line import look
@@ -69,7 +70,7 @@ def test_only_the_login_that_was_generated_is_let_in(running: LocalAirflow, airf
     for password in ("airflow", "admin", ""):
         with pytest.raises(httpx.HTTPStatusError, match=r"40[01]"):
             log_in(url, USER, password)
-    assert httpx.get(f"{url}/api/v2/dags", trust_env=False).status_code == 401
+    assert plain_http.get(f"{url}/api/v2/dags").status_code == 401
 
 
 def test_nothing_listens_beyond_this_machine(running: LocalAirflow) -> None:
@@ -94,7 +95,7 @@ def chained(rest: AirflowRest, airflow: Settings) -> Chained:
             assert not any("failed" in found for found in states.values()), states
             assert time.monotonic() < deadline, states
             time.sleep(2)  # nine questions, each of which takes the API server's time from the tasks
-        served = httpx.get(f"{api.url}/ready", trust_env=False).json()["model_version"]
+        served = plain_http.get(f"{api.url}/ready").json()["model_version"]
     return Chained([run["state"] for run in ended], served)
 
 

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+import plain_http
 from command_line import CommandLine, Outcome, Running
 from processes import all_gone, descendants, eventually
 from readmission.schema import LABELS, RECORD_COLUMNS
@@ -54,7 +55,7 @@ def url(settings: Settings, path: str) -> str:
 def predict(settings: Settings) -> dict[str, Any] | None:
     """An answer, or None where nobody gives one yet."""
     with contextlib.suppress(httpx.HTTPError):
-        answer = httpx.post(url(settings, "/predict"), json=BODY, trust_env=False, timeout=30)
+        answer = plain_http.post(url(settings, "/predict"), json=BODY, timeout=30)
         return dict(answer.json()) if answer.status_code == httpx.codes.OK else None
     return None
 
@@ -94,7 +95,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, new_settings: Callable[..., 
         running.wait_for_line(LAST_LINE, "stdout")
         assert eventually(lambda: predict(settings) is not None)
         story.answers.append(predict(settings) or {})
-        story.model_info = httpx.get(url(settings, "/model-info"), trust_env=False).json()
+        story.model_info = plain_http.get(url(settings, "/model-info")).json()
         story.rival = cli.run("stack")
         story.typed = {name: type_block(cli, name) for name in TYPED}
         story.first = with_lines(running, end(story, running))

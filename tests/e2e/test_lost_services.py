@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import httpx
 import psutil
 import psycopg
 import pytest
 
+import plain_http
 from api_process import ApiProcess, api_process
 from command_line import CommandLine, Outcome, World, build_schemas, has_training_process, look
 from documented import FULL_BODY
@@ -165,9 +165,9 @@ def away(stack: LocalStack, service: str, kind: str) -> Iterator[None]:
 
 
 def readiness(api: ApiProcess) -> tuple[int, float]:
-    lines = httpx.get(f"{api.url}/metrics", trust_env=False).text.splitlines()
+    lines = plain_http.get(f"{api.url}/metrics").text.splitlines()
     up = next(float(line.rpartition(" ")[2]) for line in lines if line.startswith("prediction_store_up"))
-    return httpx.get(f"{api.url}/ready", trust_env=False).status_code, up
+    return plain_http.get(f"{api.url}/ready").status_code, up
 
 
 def publish_another(cli: CommandLine) -> Outcome:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import mlflow.artifacts
 import mlflow.sklearn
 import numpy as np
@@ -18,6 +17,7 @@ import pandas as pd
 import psycopg
 import pytest
 
+import plain_http
 from api_process import api_process
 from command_line import CommandLine, mlflow_may_warn
 from readmission.mlflow_rest import ALIAS
@@ -68,12 +68,11 @@ def held_out_rows(cli: CommandLine) -> pd.DataFrame:
 
 
 def batch_answers(url: str, rows: pd.DataFrame) -> Answers:
-    answer = httpx.post(
+    answer = plain_http.post(
         f"{url}/predict/batch",
         content=rows.to_csv(index=False),
         headers={"Content-Type": "text/csv"},
         timeout=120,
-        trust_env=False,
     )
     assert answer.status_code == 200, answer.text[:1000]
     lines = [line.split(",") for line in answer.text.splitlines()]
@@ -123,7 +122,7 @@ def compared(
     settings = {"model_name": cli.settings.model_name, "mlflow_url": services.mlflow_url, "access_log": "false"}
     with api_process(folder / "api", **settings, prediction_log="false") as api:
         batch, single = batch_answers(api.url, rows), single_answers(api.url, rows.iloc[::EACH])
-        metrics = httpx.get(f"{api.url}/metrics", trust_env=False).text.splitlines()
+        metrics = plain_http.get(f"{api.url}/metrics").text.splitlines()
     unseen = sum(float(line.rpartition(" ")[2]) for line in metrics if line.startswith("unseen_values_total"))
     return Compared(fitted_answers(cli, rows, folder / "model"), batch, single, unseen)
 

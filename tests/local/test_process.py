@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+import plain_http
 from free_ports import free_port
 from readmission.local.process import Child, Program, child_environment, package_path, serve_command, start
 
@@ -174,6 +174,6 @@ def test_serves_an_application_until_stopped(launch: Launch, tmp_path: Path) -> 
     path = os.pathsep.join([str(tmp_path), package_path()["PYTHONPATH"]])
     child = launch(*serve_command("tiny:app", port, 1), PYTHONPATH=path)
     wait_for(lambda: child.listens_on(port))
-    assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text == "served"
+    assert plain_http.get(f"http://127.0.0.1:{port}/").text == "served"
     child.stop(20)
     assert child.exit_code == -15

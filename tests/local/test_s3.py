@@ -2,11 +2,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 from botocore.exceptions import ClientError
 from mypy_boto3_s3 import S3Client
 
+import plain_http
 from readmission.errors import ServiceDownError
 from readmission.local import s3
 from readmission.local.credentials import ensure_credentials
@@ -64,20 +64,20 @@ def test_without_a_key_no_port_hands_objects_out(stack: Settings, stored: str) -
         f"http://127.0.0.1:{stack.s3_filer_port}/buckets/{stack.s3_bucket}/",
     ]
     for address in addresses:
-        assert httpx.get(address, trust_env=False).status_code in (401, 403), address
+        assert plain_http.get(address).status_code in (401, 403), address
 
 
 def test_without_a_key_no_port_takes_or_deletes_objects(stack: Settings, services: Services, stored: str) -> None:
     address = f"http://127.0.0.1:{stack.s3_filer_port}/buckets/{stored}"
-    assert httpx.put(address, content=b"changed", trust_env=False).status_code == 401
-    assert httpx.delete(address, trust_env=False).status_code == 401
-    assert httpx.delete(f"http://127.0.0.1:{stack.s3_port}/{stored}", trust_env=False).status_code == 403
+    assert plain_http.put(address, content=b"changed").status_code == 401
+    assert plain_http.delete(address).status_code == 401
+    assert plain_http.delete(f"http://127.0.0.1:{stack.s3_port}/{stored}").status_code == 403
     client = client_of(services)
     assert client.head_object(Bucket=services.s3_bucket, Key=KEY)["ContentLength"] == len(BODY)
 
 
 def test_the_admin_page_asks_for_a_login(stack: Settings) -> None:
-    response = httpx.get(f"http://127.0.0.1:{stack.s3_admin_port}/", trust_env=False)
+    response = plain_http.get(f"http://127.0.0.1:{stack.s3_admin_port}/")
     assert response.status_code == 307
     assert response.headers["location"].endswith("/login")
 

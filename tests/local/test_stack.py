@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import psutil
 import psycopg
 import pytest
 
+import plain_http
 from processes import ask, descendants, is_alive, listening
 from readmission.errors import BadInputError, ServiceDownError
 from readmission.local.api_server import settings_environment
@@ -86,7 +86,7 @@ def execute(settings: Settings, statement: str) -> list[tuple[object, ...]]:
 
 def mlflow_status(settings: Settings) -> int:
     url = f"http://127.0.0.1:{settings.mlflow_port}/api/2.0/mlflow/experiments/search?max_results=1"
-    return httpx.get(url, timeout=30, trust_env=False).status_code
+    return plain_http.get(url, timeout=30).status_code
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def owner(settings: Settings) -> Iterator[Owner]:
 def test_every_service_answers(owner: Owner, settings: Settings) -> None:
     assert execute(settings, "SELECT 1") == [(1,)]
     assert mlflow_status(settings) == 200
-    assert httpx.get(f"http://127.0.0.1:{settings.api_port}/live", trust_env=False).status_code == 200
+    assert plain_http.get(f"http://127.0.0.1:{settings.api_port}/live").status_code == 200
 
 
 def test_nothing_listens_beyond_loopback(owner: Owner) -> None:

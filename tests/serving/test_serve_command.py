@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from running_api import NOWHERE, put_in_cache
 from serving_bundle import MadeBundle
 
+import plain_http
 from api_process import ApiProcess, api_process, serve_command, serve_environment
 from documented import FULL_BODY, PARTIAL_BODY
 from free_ports import free_port
@@ -19,7 +20,7 @@ CALLS = 60
 
 
 def metric(url: str, name: str, **labels: str) -> float:
-    text = httpx.get(f"{url}/metrics", trust_env=False).text
+    text = plain_http.get(f"{url}/metrics").text
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
 
@@ -27,7 +28,7 @@ def metric(url: str, name: str, **labels: str) -> float:
 def predict(url: str, times: int = 1) -> httpx.Response:
     """Each time on a connection of its own, so that every process gets some."""
     for _ in range(times):
-        answer = httpx.post(f"{url}/predict", content=FULL_BODY, headers=JSON, trust_env=False)
+        answer = plain_http.post(f"{url}/predict", content=FULL_BODY, headers=JSON)
         assert answer.status_code == 200
     return answer
 
@@ -46,7 +47,7 @@ def home(tmp_path: Path, tree_bundle: MadeBundle) -> Path:
 def test_every_line_of_the_log_is_json_and_none_holds_a_value(home: Path) -> None:
     with api_process(home, mlflow_url=NOWHERE) as api:
         good = predict(api.url)
-        bad = httpx.post(f"{api.url}/predict?race=Hispanic", json={"features": {"race": 1}}, trust_env=False)
+        bad = plain_http.post(f"{api.url}/predict?race=Hispanic", json={"features": {"race": 1}})
         assert api.stop() in (0, -15)
         lines = api.logged()
     requests = {line["request_id"]: line for line in lines if line["name"].endswith("access_log")}
@@ -70,7 +71,7 @@ def test_the_log_names_the_key_of_a_caller_and_never_the_key(home: Path) -> None
     ).stdout.splitlines()
     key, entry = (line.rpartition(" ")[2] for line in made)
     with api_process(home, mlflow_url=NOWHERE, api_keys=entry) as api:
-        answer = httpx.get(f"{api.url}/model-info", headers={"X-API-Key": key}, trust_env=False)
+        answer = plain_http.get(f"{api.url}/model-info", headers={"X-API-Key": key})
         assert answer.status_code == 200
         api.stop()
         lines = api.logged()
@@ -161,7 +162,7 @@ def test_a_batch_reads_no_library_that_training_needs(home: Path) -> None:
     with api_process(home, mlflow_url=NOWHERE) as api:
         lines = "race,age\n" + "Asian,[70-80)\n" * 100
         headers = {"Content-Type": "text/csv"}
-        answer = httpx.post(f"{api.url}/predict/batch", content=lines, headers=headers, trust_env=False)
+        answer = plain_http.post(f"{api.url}/predict/batch", content=lines, headers=headers)
         assert answer.text.count("\n") == 101
         mapped = Path(f"/proc/{api.process.pid}/maps").read_text()
     assert "pyarrow" in mapped

@@ -9,6 +9,7 @@ from running_api import serving
 from serving_bundle import MODEL_NAME, MadeBundle
 from test_serving_process import wait_for_version
 
+import plain_http
 from documented import FULL_BODY
 from load import Load
 from readmission.errors import BadInputError
@@ -66,7 +67,7 @@ def test_a_published_model_is_loaded_and_swapped(
     assert MlflowRest(url).production_version(name) is None  # no such alias
     settings = Settings(home=tmp_path, mlflow_url=url, model_name=name, model_poll_seconds=0.1)
     with serving(create_app(settings)) as api:
-        assert httpx.get(f"{api}/ready", trust_env=False).status_code == 503
+        assert plain_http.get(f"{api}/ready").status_code == 503
         first = publisher.publish(tree_bundle.folder)
         wait_for_version(api, first)
         with Load(api, FULL_BODY) as load:
@@ -77,7 +78,7 @@ def test_a_published_model_is_loaded_and_swapped(
                 time.sleep(0.02)
             third = publisher.publish(tree_bundle.folder)
             wait_for_version(api, third)
-        info = httpx.get(f"{api}/model-info", trust_env=False).json()
+        info = plain_http.get(f"{api}/model-info").json()
     publisher.close()
     load.check()
     load.check_rate()
@@ -86,9 +87,7 @@ def test_a_published_model_is_loaded_and_swapped(
     assert (info["version"], info["model_type"]) == (third, "decision_tree")
 
     with serving(create_app(settings.model_copy(update={"mlflow_url": "http://127.0.0.1:9"}))) as api:
-        answer = httpx.post(
-            f"{api}/predict", content=FULL_BODY, headers={"Content-Type": "application/json"}, trust_env=False
-        )
+        answer = plain_http.post(f"{api}/predict", content=FULL_BODY, headers={"Content-Type": "application/json"})
     assert answer.headers["X-Model-Version"] == third
 
 

@@ -6,12 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 from faulty_mlflow import FaultyMlflow
 from running_api import NOWHERE, calling, put_in_cache, serving
 from serving_bundle import MadeBundle
 
+import plain_http
 from documented import FULL_BODY, HEALTH
 from load import Load
 from readmission.errors import BadInputError
@@ -74,8 +74,8 @@ def test_uvicorn_runs_the_factory_from_disk_alone(tmp_path: Path, tree_bundle: M
             log.append(line)
             if "Uvicorn running on" in line:
                 url = line.split("running on ")[1].split()[0]
-                assert httpx.get(f"{url}/health", trust_env=False).content == HEALTH
-                answer = httpx.post(f"{url}/predict", content=FULL_BODY, headers=JSON, trust_env=False)
+                assert plain_http.get(f"{url}/health").content == HEALTH
+                answer = plain_http.post(f"{url}/predict", content=FULL_BODY, headers=JSON)
                 process.terminate()
     assert answer.headers["X-Model-Version"] == "12"
     assert process.returncode in (0, -15)
@@ -97,7 +97,7 @@ def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
 
 def wait_for_version(url: str, version: str) -> None:
     """Wait until the API serves this version; the test's own time limit ends a vain wait."""
-    while httpx.get(f"{url}/ready", trust_env=False).json().get("model_version") != version:
+    while plain_http.get(f"{url}/ready").json().get("model_version") != version:
         time.sleep(0.02)
 
 
@@ -126,6 +126,6 @@ def test_the_process_stops_while_mlflow_hangs(tmp_path: Path, mlflow: FaultyMlfl
     with serving(app) as url:
         while not mlflow.requests:
             time.sleep(0.01)
-        assert httpx.get(f"{url}/live", trust_env=False).status_code == 200
+        assert plain_http.get(f"{url}/live").status_code == 200
     # Leaving the block joins the server's thread: the call under way was ended, or this would wait for its time-out.
     assert len(mlflow.requests) == 1

@@ -20,6 +20,7 @@ import httpx
 import psutil
 
 from readmission.errors import BadInputError, ServiceDownError
+from readmission.local import http_probe
 from readmission.local.api_server import settings_environment
 from readmission.local.credentials import ensure_credentials, prepare_home
 from readmission.local.interrupts import Interrupts
@@ -49,6 +50,8 @@ TASK_SECONDS = 3 * 60 * 60
 
 _NAMES = ("database", "login", "jwt", "fernet", "session")
 _PROBE_SECONDS = 5.0
+_PAUSE_SECONDS = 0.5
+"""Between two looks at services that start: each takes the API server some of the processor that it starts with."""
 _STOP_SECONDS = 20.0
 
 
@@ -199,7 +202,7 @@ class AirflowService:
         del child
         url = f"http://{LOOPBACK}:{self._settings.airflow_port}/api/v2/monitor/health"
         try:
-            health = httpx.get(url, timeout=_PROBE_SECONDS, trust_env=False).json()
+            health = http_probe.get(url, _PROBE_SECONDS).json()
         except (httpx.HTTPError, ValueError):
             return False
         return bool(health.get(COMPONENTS[self._component], {}).get("status") == "healthy")
@@ -264,7 +267,7 @@ class LocalAirflow:
             undo.callback(self.stop)
             for unit in self._units:
                 unit.spawn()
-            wait_until_ready(self._units)
+            wait_until_ready(self._units, _PAUSE_SECONDS)
             undo.pop_all()
 
     def stop(self) -> None:

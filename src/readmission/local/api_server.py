@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from readmission.local import http_probe
 from readmission.local.ports import LOOPBACK
 from readmission.local.process import Child, Program, child_environment, package_path
 from readmission.settings import PREFIX, Settings
@@ -45,7 +46,7 @@ class ApiServer:
             return False
         url = f"http://{LOOPBACK}:{self._settings.api_port}/live"
         try:
-            return httpx.get(url, timeout=_PROBE_SECONDS, trust_env=False).status_code == httpx.codes.OK
+            return http_probe.get(url, _PROBE_SECONDS).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 

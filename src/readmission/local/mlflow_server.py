@@ -4,6 +4,7 @@ import signal
 
 import httpx
 
+from readmission.local import http_probe
 from readmission.local.ports import LOOPBACK
 from readmission.local.process import Child, Program, child_environment, package_path, serve_command
 from readmission.local.s3 import MLFLOW_BUCKET, REGION
@@ -53,7 +54,7 @@ class MlflowServer:
             return False
         url = f"http://{LOOPBACK}:{self._settings.mlflow_port}/api/2.0/mlflow/experiments/search?max_results=1"
         try:
-            return httpx.get(url, timeout=_PROBE_SECONDS, trust_env=False).status_code == httpx.codes.OK
+            return http_probe.get(url, _PROBE_SECONDS).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 

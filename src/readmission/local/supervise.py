@@ -118,8 +118,12 @@ class Supervised:
         return f"{self.child.log} ends with: {self.child.last_log_line() or 'nothing'}"
 
 
-def wait_until_ready(units: Sequence[Supervised]) -> None:
+def wait_until_ready(units: Sequence[Supervised], pause: float = _POLL_SECONDS) -> None:
     """Poll services that are starting in parallel until each answers.
+
+    Args:
+        units: started.
+        pause: seconds between two looks at all of them.
 
     There is no thread per service, since a child's parent-death signal depends on the thread that started it.
 
@@ -130,4 +134,4 @@ def wait_until_ready(units: Sequence[Supervised]) -> None:
     while pending:
         pending = [unit for unit in pending if not unit.became_ready()]
         if pending:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(pause)

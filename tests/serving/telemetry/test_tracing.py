@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from running_api import NOWHERE, put_in_cache
 from serving_bundle import MadeBundle
 
+import plain_http
 from api_process import api_process
 from documented import FULL_BODY
 
@@ -87,10 +88,9 @@ def traced(
         address = f"http://127.0.0.1:{collector.port}"
         with api_process(home, mlflow_url=NOWHERE, otlp_endpoint=address, **settings) as api:
             answers = [
-                httpx.post(f"{api.url}{path}", content=FULL_BODY, headers={**JSON, **headers}, trust_env=False)
-                for path in paths
+                plain_http.post(f"{api.url}{path}", content=FULL_BODY, headers={**JSON, **headers}) for path in paths
             ]
-            httpx.get(f"{api.url}/health", trust_env=False)
+            plain_http.get(f"{api.url}/health")
             api.stop()  # what is not sent yet is sent then
     return answers, collector
 
@@ -129,7 +129,7 @@ def test_only_a_share_of_requests_is_traced(home: Path) -> None:
 def test_a_collector_that_is_away_costs_no_answer(home: Path) -> None:
     with api_process(home, mlflow_url=NOWHERE, otlp_endpoint=NOWHERE) as api:
         for _ in range(20):
-            answer = httpx.post(f"{api.url}/predict", content=FULL_BODY, headers=JSON, trust_env=False)
+            answer = plain_http.post(f"{api.url}/predict", content=FULL_BODY, headers=JSON)
             assert answer.status_code == 200
         started = time.monotonic()
         assert api.stop() in (0, -15)
