@@ -40,3 +40,15 @@ def test_nothing_interrupts_the_end_and_then_all_is_as_before(number: signal.Sig
         interrupts.check()
         assert signal.getsignal(number) == signal.SIG_IGN
     assert signal.getsignal(number) == before
+
+
+def test_in_the_background_ctrl_c_is_meant_for_others() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGINT)
+            interrupts.check()
+            interrupts.ignore()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -30,9 +30,11 @@ class Interrupts:
         self.restore()
 
     def install(self) -> None:
-        """Begin to handle both signals."""
+        """Begin to handle both signals, but not Ctrl-C where a shell that started this in the background ignores it."""
         self._came = False
         for number in _NUMBERS:
+            if signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._old.setdefault(number, signal.signal(number, self._raise) or signal.SIG_DFL)
 
     def ignore(self) -> None:
