@@ -27,10 +27,10 @@ from readmission.dataset.splits import SPLITS, Split
 from readmission.evaluation.metrics import score
 from readmission.features.columns import clean_columns
 from readmission.features.encoder import Encoder
-from readmission.results import MODEL_TYPES, Aim
+from readmission.results import MODEL_TYPES, SEED, Aim
 from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR
 from readmission.training.decision_rule import fit_decision
-from readmission.training.estimators import RELATIVE_COST, SEED, make_estimator
+from readmission.training.estimators import RELATIVE_COST, make_estimator
 from readmission.training.fitting import fit_rows, measure, predict_out_of_fold
 from readmission.training.preparation import Arrays, encode_set, to_arrays
 

@@ -27,7 +27,7 @@ from readmission.dataset.acquire import acquire, open_dataset
 from readmission.dataset.source_file import Dataset, silent
 from readmission.local.postgres import binary
 from readmission.local.stack import LocalStack
-from readmission.orchestration import stages as pipeline
+from readmission.orchestration import data_stages as pipeline
 from readmission.results import Options
 from readmission.schema import COLUMN_NAMES
 from readmission.services import Services, resolve_services

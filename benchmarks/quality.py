@@ -35,10 +35,10 @@ from readmission.evaluation.weighted import FIGURES, WeightedScores
 from readmission.features.columns import clean_columns
 from readmission.features.fit import encode_columns
 from readmission.model_bundle.files import Decision
-from readmission.results import CHALLENGERS, MODEL_TYPES, Aim
+from readmission.results import CHALLENGERS, MODEL_TYPES, SEED, Aim
 from readmission.schema import LABEL_COLUMN, LABELS, PATIENT_NBR, RECORD_COLUMNS
 from readmission.training.decision_rule import fit_decision
-from readmission.training.estimators import SEED, make_estimator
+from readmission.training.estimators import make_estimator
 from readmission.training.fitting import fit_rows, predict_out_of_fold
 from readmission.training.model import predict_probabilities
 from readmission.training.preparation import encode_set

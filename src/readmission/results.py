@@ -9,6 +9,9 @@ Challenger = Literal["tuned_boosting"]
 MODEL_TYPES: tuple[RequestedType, ...] = get_args(RequestedType)
 """The four types that are trained by default."""
 
+SEED = 42
+"""Of splits and models, where the user gives none."""
+
 CHALLENGERS: tuple[Challenger, ...] = get_args(Challenger)
 """Types that are trained in addition on request."""
 

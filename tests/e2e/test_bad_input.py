@@ -231,7 +231,7 @@ def test_a_run_that_fails_late_is_failed_in_mlflow_too(
     new_platform: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = CommandLine(new_platform())
-    monkeypatch.setattr("readmission.orchestration.stages.fit_sets", _refuse)
+    monkeypatch.setattr("readmission.orchestration.model_stages.fit_sets", _refuse)
     outcome = fresh.invoke(*RUN, "--data", "synthetic:3000")
     assert outcome.complaint == "no training today"
     client = MlflowClient(fresh.settings.mlflow_url)

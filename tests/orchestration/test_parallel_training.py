@@ -14,7 +14,7 @@ from processes import eventually, is_alive
 from readmission.context import Context
 from readmission.dataset.source_file import Dataset
 from readmission.errors import ReadmissionError, ServiceDownError
-from readmission.orchestration import stages as pipeline
+from readmission.orchestration import model_stages as pipeline
 from readmission.orchestration.execution import load
 from readmission.orchestration.executors import LARGE_ROWS, FitExecutor, InlineExecutor, one_by_one, side_by_side
 from readmission.orchestration.parallel_training import (
@@ -155,7 +155,7 @@ def test_a_process_that_dies_in_a_run_changes_nothing_in_production(
     new_platform: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli = CommandLine(new_platform())
-    monkeypatch.setattr("readmission.orchestration.stages.fit_sets", _die)
+    monkeypatch.setattr("readmission.orchestration.model_stages.fit_sets", _die)
     outcome = cli.invoke("pipeline", "run", "--data", "synthetic:3000", "--batches", "1", "--models", "decision_tree")
     assert outcome.code == 1
     assert "A training process died" in outcome.complaint

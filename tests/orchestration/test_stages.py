@@ -11,7 +11,7 @@ from command_line import mlflow_may_warn
 from readmission.context import Context, Progress, new_execution
 from readmission.dataset.source_file import Dataset
 from readmission.errors import BadInputError, ReadmissionError
-from readmission.orchestration import stages as pipeline
+from readmission.orchestration import data_stages, model_stages
 from readmission.orchestration.executors import one_by_one
 from readmission.orchestration.tables_in_use import require_tables
 from readmission.registry.client import make_client
@@ -41,17 +41,17 @@ def trained(new_platform: Callable[..., Settings]) -> Trained:
     reported: list[Progress] = []
     context = Context(settings, resolve_services(settings), new_execution(), reported.append)
     migrate(context.services.platform_url)
-    dataset = pipeline.download(context, OPTIONS)
-    split = pipeline.split(context, dataset, OPTIONS)
-    pipeline.store_batches(context, dataset, split)
-    pipeline.store_views(context, split)
-    pipeline.store_holdout(context, dataset)
-    pipeline.clean(context, split, OPTIONS)
-    plan = pipeline.plan(context, dataset, OPTIONS)
+    dataset = data_stages.download(context, OPTIONS)
+    split = data_stages.split(context, dataset, OPTIONS)
+    data_stages.store_batches(context, dataset, split)
+    data_stages.store_views(context, split)
+    data_stages.store_holdout(context, dataset)
+    data_stages.clean(context, split, OPTIONS)
+    plan = model_stages.plan(context, dataset, OPTIONS)
     models: list[TrainedModel] = []
     with mlflow_may_warn():
         for config in plan.configs:
-            (one,) = pipeline.train_cumulative(context, dataset, plan, [config], one_by_one(2)).values()
+            (one,) = model_stages.train_cumulative(context, dataset, plan, [config], one_by_one(2)).values()
             models.extend(one.models)
     return Trained(context, dataset, split, plan, models, reported)
 
@@ -106,29 +106,29 @@ def test_what_is_trained_on_one_set_is_reported(trained: Trained) -> None:
 
 def test_a_set_that_was_not_trained_is_named(trained: Trained, caplog: pytest.LogCaptureFixture) -> None:
     (last,) = (model for model in trained.models if model.cumulative_idx == 1)
-    ranking = pipeline.aggregate(trained.context, trained.plan, (Models(models=(last,)),))
+    ranking = model_stages.aggregate(trained.context, trained.plan, (Models(models=(last,)),))
     assert ranking == Ranking(models=(last,), missing=("train_cumulative_0",))
     assert "left out: train_cumulative_0" in caplog.text
     with pytest.raises(ReadmissionError, match="No cumulative set was trained"):
-        pipeline.aggregate(trained.context, trained.plan, ())
+        model_stages.aggregate(trained.context, trained.plan, ())
 
 
 def ranked(trained: Trained, models: Iterable[TrainedModel]) -> Ranking:
     """Their ranking, each as a set of its own."""
-    return pipeline.aggregate(trained.context, trained.plan, [Models(models=(model,)) for model in models])
+    return model_stages.aggregate(trained.context, trained.plan, [Models(models=(model,)) for model in models])
 
 
 def test_the_first_of_the_ranking_wins(trained: Trained) -> None:
     ranking = ranked(trained, reversed(trained.models))
     assert ranking.missing == ()
-    assert pipeline.select(trained.context, ranking) == max(
+    assert model_stages.select(trained.context, ranking) == max(
         trained.models, key=lambda model: (model.metrics["val_f1_score"], model.metrics["val_roc_auc"])
     )
 
 
 def test_the_reloaded_winner_gets_the_figures_of_training(trained: Trained) -> None:
     ranking = ranked(trained, trained.models)
-    selection = pipeline.evaluate(trained.context, ranking, ranking.models[0])
+    selection = model_stages.evaluate(trained.context, ranking, ranking.models[0])
     for name, value in selection.metrics.items():
         if name.startswith("val_"):
             assert value == pytest.approx(ranking.models[0].metrics[name])
@@ -145,9 +145,9 @@ def test_publishing_ends_the_run_of_the_execution_and_the_report_can_be_left_out
         return client.get_run(run_id).info.status, len(client.list_artifacts(run_id, "charts"))
 
     with mlflow_may_warn():
-        selection = pipeline.evaluate(trained.context, ranking, ranking.models[0])
+        selection = model_stages.evaluate(trained.context, ranking, ranking.models[0])
         assert run_and_charts() == ("RUNNING", 0)
-        made = pipeline.publish(trained.context, trained.dataset, trained.split, trained.plan, selection)
+        made = model_stages.publish(trained.context, trained.dataset, trained.split, trained.plan, selection)
     assert made.model == selection.best
     tags = client.get_run(trained.plan.parent_run_id).data.tags
     assert (tags["registered_version"], tags["decision"]) == ("1", made.decision)
@@ -155,7 +155,7 @@ def test_publishing_ends_the_run_of_the_execution_and_the_report_can_be_left_out
     assert tags["reasons"] == "; ".join(made.reasons)
     for no_report, charts in ((True, 0), (False, 9)):
         options = OPTIONS.model_copy(update={"no_report": no_report})
-        pipeline.report(trained.context, trained.dataset, trained.plan, selection, made, options)
+        model_stages.report(trained.context, trained.dataset, trained.plan, selection, made, options)
         assert run_and_charts() == ("FINISHED", charts)
 
 
@@ -165,21 +165,21 @@ def test_progress_is_reported(trained: Trained) -> None:
 
 def test_where_the_data_came_from_is_said() -> None:
     dataset = Dataset(source="uci:296", kind="real", sha256="0" * 64, rows=1, key="data/0.csv")
-    assert pipeline.data_tags(dataset) == {"data_source": "uci:296", "data_kind": "real", "data_sha256": "0" * 64}
+    assert model_stages.data_tags(dataset) == {"data_source": "uci:296", "data_kind": "real", "data_sha256": "0" * 64}
     stand_in = dataset.model_copy(update={"kind": "synthetic", "fallback": "no network"})
-    assert pipeline.data_tags(stand_in)["data_fallback"] == "no network"
+    assert model_stages.data_tags(stand_in)["data_fallback"] == "no network"
 
 
 def test_too_few_rows_are_refused(trained: Trained) -> None:
     context = Context(trained.context.settings, trained.context.services, new_execution())
     options = Options(data="synthetic:4")
     with pytest.raises(BadInputError, match=r"^Too few rows: the \w+ split has none with the outcome"):
-        pipeline.split(context, pipeline.download(context, options), options)
+        data_stages.split(context, data_stages.download(context, options), options)
 
 
 def test_batches_that_are_too_small_are_refused(trained: Trained) -> None:
     context = Context(trained.context.settings, trained.context.services, new_execution())
     options = Options(data="synthetic:3000", batch_size=20)
     with pytest.raises(BadInputError, match=r"^Batches too small: batch_0 has \d+ rows, \d of them .* --batch-size$"):
-        pipeline.split(context, trained.dataset, options)
+        data_stages.split(context, trained.dataset, options)
     require_tables(trained.context)

@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
@@ -18,7 +20,6 @@ from readmission.orchestration.steps import (
     STEPS,
     TASKS,
     Step,
-    function_named,
     outdated_by,
     passes_of_stage,
     step_named,
@@ -75,22 +76,34 @@ def test_results_can_be_stored(step: Step) -> None:
     assert re.fullmatch(step.keys, step.key(3) if step.mapped else step.key())
 
 
-def test_every_public_function_of_the_module_is_a_step_or_helps_one() -> None:
-    stages = inspect.getmodule(STEPS[0].function)
+def test_every_public_function_of_the_modules_is_a_step_or_helps_one() -> None:
+    modules = {inspect.getmodule(step.function) for step in STEPS}
     own = {
         name
-        for name, found in inspect.getmembers(stages, inspect.isfunction)
-        if found.__module__ == "readmission.orchestration.stages" and not name.startswith("_")
+        for module in modules
+        for name, found in inspect.getmembers(module, inspect.isfunction)
+        if module is not None and found.__module__ == module.__name__ and not name.startswith("_")
     }
+    assert len(modules) == 2
     assert own - {step.name for step in STEPS} == {"data_tags", *(step.joint for step in STEPS if step.joint)}
+
+
+def test_steps_that_fill_tables_load_no_library_of_models() -> None:
+    code = (
+        "import sys; from readmission.orchestration.steps import DATA_STAGES, load_functions\n"
+        "load_functions(DATA_STAGES)\n"
+        "print(sorted({'mlflow', 'sklearn', 'lightgbm', 'scipy', 'pandas'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"
 
 
 def test_a_function_in_one_pass_takes_and_returns_what_its_steps_do() -> None:
     found = [steps for stage in STAGES for steps in passes_of_stage(stage) if len(steps) > 1]
     assert [[step.name for step in steps] for steps in found] == [["store_batches", "store_holdout"]]
     for steps in found:
-        (name,) = {step.joint for step in steps}
-        hints = get_type_hints(function_named(str(name)))
+        (function,) = {step.joint_function for step in steps}
+        hints = get_type_hints(function)
         returned = hints.pop("return")
         inputs = dict.fromkeys(name for step in steps for name in step.inputs)
         assert list(hints.values()) == [Context, *map(input_type, inputs)]

@@ -16,7 +16,7 @@ from readmission.dataset.acquire import open_dataset
 from readmission.dataset.source_file import Dataset
 from readmission.export.artifacts import load_model
 from readmission.model_bundle import files as bundle
-from readmission.orchestration import stages as pipeline
+from readmission.orchestration import model_stages as pipeline
 from readmission.orchestration.execution import load
 from readmission.registry.client import make_client
 from readmission.registry.versions import create_version, production_version, promote

@@ -12,7 +12,7 @@ from readmission.dataset.source_file import Dataset, silent
 from readmission.dataset.split import UNASSIGNED
 from readmission.dataset.splits import SPLITS
 from readmission.dataset.synthetic.records import write_synthetic
-from readmission.orchestration import stages as pipeline
+from readmission.orchestration import data_stages as pipeline
 from readmission.results import Options, SplitResult
 from readmission.services import Services
 from readmission.settings import Settings

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from readmission.context import Context
 from readmission.dataset.sources import parse_source
 from readmission.errors import BadInputError
-from readmission.orchestration.steps import OPTIONS, Step, function_named, outdated_by, step_named
+from readmission.orchestration.steps import OPTIONS, Step, outdated_by, step_named
 from readmission.results import Options
 from readmission.warehouse.connection import connect
 from readmission.warehouse.metadata import executions
@@ -87,10 +87,10 @@ def run_step(
 
 def run_in_one_pass(steps: Sequence[Step], context: Context, options: Options) -> tuple[Any, ...]:
     """Run neighbouring steps by their ``joint`` function; otherwise as ``run_step`` does."""
-    (name,) = {step.joint for step in steps}
+    (function,) = {step.joint_function for step in steps}
     inputs = tuple(dict.fromkeys(name for step in steps for name in step.inputs))
     outdated = [keys for step in steps for keys in (step.keys, *_outdated(step))]
-    results = function_named(str(name))(context, *_inputs(context, options, inputs, outdated))
+    results = function(context, *_inputs(context, options, inputs, outdated))
     for step, result in zip(steps, results, strict=True):
         _store(context, step, result)
     return tuple(results)

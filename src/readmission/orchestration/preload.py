@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
-import readmission.orchestration.stages  # noqa: F401 - what the processes run
+import readmission.orchestration.model_stages  # noqa: F401 - what the processes run
 from readmission.export.artifacts import save_model
 from readmission.features.encoder import Encoder
 from readmission.model_bundle.files import Decision

@@ -26,7 +26,7 @@ from readmission.orchestration.execution import (
 )
 from readmission.orchestration.executors import side_by_side
 from readmission.orchestration.process_pool import pool_errors, worker_pool
-from readmission.orchestration.steps import STAGES, Step, functions, passes_of_stage
+from readmission.orchestration.steps import STAGES, Step, load_functions, passes_of_stage
 from readmission.registry.probe import require_mlflow
 from readmission.results import Best, Options, Plan, Publication, Selection, StoreResult, Summary
 from readmission.services import Services
@@ -73,7 +73,7 @@ def run_pipeline(context: Context, options: Options) -> Summary:
     # At once: its turn comes after the new tables have replaced the old.
     require_mlflow(context.services)
     with worker_pool(context.settings.workers) as pool:
-        functions()
+        load_functions()
         with pipeline_lock(context):
             return _run_all(Run(context, options, pool))
 
@@ -97,7 +97,7 @@ def continue_execution(
     context = Context(settings, services, name, report)
     options = stored_options(context)
     with worker_pool(settings.workers, preload=stage in ("train", "select", "publish")) as pool:
-        functions()
+        load_functions([stage])
         with pipeline_lock(context):
             return run_stage(Run(context, options, pool), stage)
 

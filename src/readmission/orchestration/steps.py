@@ -5,12 +5,14 @@ result models are named here, and loaded when they are asked for.
 """
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import groupby
-from types import ModuleType
 from typing import Any, Literal
+
+DATA_STAGES = ("download", "split", "store", "clean")
+"""Stages whose functions are in ``data_stages``; those of the others are in ``model_stages``."""
 
 OPTIONS = "options"
 """The input that is no step: what the user chose (``results.Options``)."""
@@ -28,7 +30,7 @@ class Step:
     """One step.
 
     Attributes:
-        name: of its function in ``orchestration.stages``, and the key of its result in platform_db.
+        name: of its function in ``data_stages`` or ``model_stages``, and the key of its result in platform_db.
         stage: command ``readmission pipeline STAGE`` that runs it.
         task: Airflow task that runs it.
         doc: what it does; Airflow shows it at the task.
@@ -36,7 +38,7 @@ class Step:
         result: model of the result, as ``pkgutil.resolve_name`` reads it; None where nothing is stored.
         lock: whether its Airflow task holds the pipeline's lock (the command line holds it anyway).
         repeat: what its Airflow task does when it runs again.
-        joint: function of ``orchestration.stages`` that does the work of all neighbouring steps that name it, where
+        joint: function of the same module that does the work of all neighbouring steps that name it, where
             one runner runs them all. It takes their inputs, each once, and returns a tuple of their results.
         mapped: whether it runs once for each cumulative set. Its function also takes the sets' configurations and an
             executor, and returns a result for each set; the result of set k is stored as ``NAME_k``.
@@ -56,7 +58,17 @@ class Step:
     @property
     def function(self) -> Callable[..., Any]:
         """The function that does its work."""
-        return function_named(self.name)
+        return self._find(self.name)
+
+    @property
+    def joint_function(self) -> Callable[..., Any]:
+        """The function that does its work where one runner runs it and its neighbours."""
+        return self._find(self.joint or self.name)
+
+    def _find(self, name: str) -> Callable[..., Any]:
+        module = "data_stages" if self.stage in DATA_STAGES else "model_stages"
+        found: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), name)
+        return found
 
     @property
     def result_type(self) -> Any:
@@ -200,15 +212,11 @@ TASKS = tuple(dict.fromkeys(step.task for step in STEPS))
 """Tasks of Airflow, in their order."""
 
 
-def functions() -> ModuleType:
-    """The module with the functions of all steps; loading it loads MLflow, scikit-learn and more."""
-    return import_module("readmission.orchestration.stages")
-
-
-def function_named(name: str) -> Callable[..., Any]:
-    """Find a function of that module."""
-    found: Callable[..., Any] = getattr(functions(), name)
-    return found
+def load_functions(stages: Sequence[str] = STAGES) -> None:
+    """Import the functions of some stages now; those from ``plan`` on load MLflow, scikit-learn and more."""
+    for step in STEPS:
+        if step.stage in stages:
+            _ = step.function
 
 
 def step_named(name: str) -> Step:

@@ -13,8 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from readmission.features.encoder import CategoryFeature, Encoder
-
-SEED = 42
+from readmission.results import SEED
 
 RELATIVE_COST: dict[str, int] = {
     "tuned_boosting": 16,
