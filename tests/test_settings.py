@@ -51,6 +51,43 @@ def test_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.postgres_port, settings.home) == (5555, Path("elsewhere"))
 
 
+CLUSTER = {
+    "READMISSION_API_SERVICE_HOST": "10.0.0.7",
+    "READMISSION_API_SERVICE_PORT": "8000",
+    "READMISSION_API_SERVICE_PORT_HTTP": "8000",
+    "READMISSION_API_PORT": "tcp://10.0.0.7:8000",
+    "READMISSION_API_PORT_8000_TCP": "tcp://10.0.0.7:8000",
+    "READMISSION_API_PORT_8000_TCP_PROTO": "tcp",
+    "READMISSION_API_PORT_8000_TCP_PORT": "8000",
+    "READMISSION_API_PORT_8000_TCP_ADDR": "10.0.0.7",
+    "READMISSION_PORT": "tcp://10.0.0.7:8000",
+    "READMISSION_SERVICE_HOST": "10.0.0.7",
+    "READMISSION_PORT_53_UDP_ADDR": "10.0.0.7",
+}
+"""What a pod gets for services named ``readmission-api`` and ``readmission``."""
+
+
+@pytest.mark.parametrize("name", CLUSTER)
+def test_what_kubernetes_sets_for_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, CLUSTER[name])
+    assert load_settings().model_dump() == Settings().model_dump()
+    assert load_settings().api_port == 8000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("READMISSION_API_PORT", "8000x"),
+        ("READMISSION_PORT", "8000"),
+        ("READMISSION_S3_URL_SERVICE", "x"),
+        ("READMISSION_API_PORTS", "tcp://10.0.0.7:8000"),
+    ],
+)
+def test_what_looks_like_it_is_still_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert name in refusal()
+
+
 def test_overrides_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READMISSION_API_PORT", "5555")
     assert load_settings(api_port=6666).api_port == 6666

@@ -1,15 +1,18 @@
 """Typed settings of the platform, from ``READMISSION_*`` variables.
 
-An unknown variable or an invalid value is an error. Passwords have no default: the local stack generates them into
+An unknown variable or an invalid value is an error; what Kubernetes sets for a service whose name begins with
+``readmission`` is no setting. Passwords have no default: the local stack generates them into
 ``<home>/credentials.json``; anywhere else they are part of the URLs below.
 """
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from readmission.errors import BadInputError
 
@@ -17,11 +20,46 @@ PREFIX = "READMISSION_"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+_OF_A_SERVICE = re.compile(
+    r"READMISSION_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_ADDRESS_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://.*")
+
+
+def _is_set_by_a_cluster(name: str, value: str) -> bool:
+    """Whether it is one of the variables that each pod gets for each service of its namespace.
+
+    See https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables.
+    """
+    address = re.fullmatch(r"READMISSION_(\w+_)?PORT", name) and _ADDRESS_OF_A_SERVICE.fullmatch(value)
+    return bool(address or _OF_A_SERVICE.fullmatch(name))
+
+
+class _Environment(EnvSettingsSource):
+    """The environment without what a cluster sets."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {
+            name: value
+            for name, value in super()._load_env_vars().items()
+            if not _is_set_by_a_cluster(name.upper(), value or "")
+        }
+
 
 class Settings(BaseSettings):
     """All settings, frozen. ``docs/settings.md`` lists every field."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment; no files."""
+        return init_settings, _Environment(settings_cls)
 
     home: Path = Field(
         Path(".readmission"), description="folder of the local state (databases, objects, logs, credentials)"
@@ -159,6 +197,6 @@ def load_settings(**overrides: object) -> Settings:
 
 def _refuse_unknown_variables() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in known:
+    for name, value in sorted(os.environ.items()):
+        if name.startswith(PREFIX) and name not in known and not _is_set_by_a_cluster(name, value):
             raise BadInputError(f"Unknown setting {name}; docs/settings.md lists all")

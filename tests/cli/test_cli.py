@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def test_help_of_a_run_names_every_option() -> None:
     shown = command("pipeline", "run", "--help").stdout
     for option in ("--data", "--batch-size", "--batches", "--split", "--seed", "--models", "--json"):
         assert option in shown
+
+
+@pytest.mark.parametrize("arguments", [(), ("pipeline",), ("pipeline", "run"), ("serve",)])
+def test_the_short_option_shows_the_same_help(arguments: tuple[str, ...]) -> None:
+    shown = command(*arguments, "-h")
+    assert shown.returncode == 0
+    assert shown.stdout == command(*arguments, "--help").stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    shown = command("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"readmission {version('readmission')}\n")
 
 
 def test_no_arguments_show_the_help() -> None:

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -16,7 +17,12 @@ INTERRUPTED = 130
 
 _HELP = "Predict hospital readmission. Exit codes: 0 done, 2 bad input, 3 a service is down, 130 interrupted."
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.command()(platform.run)
 app.command()(platform.stack)
 app.command()(platform.airflow)
@@ -31,6 +37,21 @@ app.command()(models.tune)
 app.command()(api.serve)
 app.command()(api.score)
 app.command("api-key")(api.api_key)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"readmission {version('readmission')}")
+        raise typer.Exit
+
+
+@app.callback(help=_HELP)
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main() -> None:
