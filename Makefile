@@ -16,8 +16,8 @@ define install
 	{ echo "Installing by pip, which takes some minutes: uv could not do it" >&2; $(PIP) -q $(1); }
 endef
 
-# Groups of tests, the longest first: see tests/groups.py. Three workers keep two cores busy, for many tests wait.
-SIDE_BY_SIDE := -n 3 --dist loadgroup --no-loadscope-reorder
+# Groups of tests, the longest first: see tests/groups.py.
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 # Without compiled bytecode every start of MLflow takes five seconds longer.
 unexport PYTHONDONTWRITEBYTECODE

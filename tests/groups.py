@@ -1,8 +1,8 @@
 """Which tests share a worker and in what order, which wait until they are alone, and which need no server.
 
-Three workers of pytest-xdist run the tests of ``make test``. A module stays on one worker, so that what its fixtures
-made serves all of it; modules that look at the same finished run stay together. The longest group is begun first, by
-the times in ``times.json``. A worker that gets to the tests marked ``alone``, which are last, waits for the others.
+Two workers of pytest-xdist run the tests of ``make test``. A module stays on one worker, so that what its fixtures made
+serves all of it; modules that look at the same finished run stay together. The longest group is begun first, by the
+times in ``times.json``. A worker that gets to the tests marked ``alone``, which are last, waits for the other to end.
 """
 
 import fcntl

@@ -53,8 +53,8 @@ def all_gone(processes: list[psutil.Process]) -> bool:
     return eventually(lambda: not [process for process in processes if is_alive(process)])
 
 
-def eventually(condition: Callable[[], bool], patience: float = 20.0) -> bool:
-    """Whether it becomes true."""
+def eventually(condition: Callable[[], bool], patience: float = 60.0) -> bool:
+    """Whether it becomes true; the patience is for a machine that does other work too."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:

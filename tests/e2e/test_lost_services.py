@@ -187,6 +187,7 @@ def go_through(own: OwnStack, api: ApiProcess) -> ApiStory:
                 time.sleep(AWAY[fault[0]])
                 story.ready[fault] = readiness(api)
             load.wait_for_more(300)
+            assert eventually(lambda: readiness(api) == (200, 1.0)), f"not as before after {fault}"
         story.loads[fault] = load
     with Load(api.url, FULL_BODY) as load:
         story.completed = publish_another(own.cli)
