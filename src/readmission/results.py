@@ -9,11 +9,11 @@ Challenger = Literal["tuned_boosting"]
 MODEL_TYPES: tuple[RequestedType, ...] = get_args(RequestedType)
 """The four types that are trained by default."""
 
-SEED = 42
-"""Of splits and models, where the user gives none."""
-
 CHALLENGERS: tuple[Challenger, ...] = get_args(Challenger)
 """Types that are trained in addition on request."""
+
+SEED = 42
+"""Of splits and models, where the user gives none."""
 
 
 Objective = Literal["weighted_f1", "macro_f1", "lt30_recall"]

@@ -12,7 +12,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
 from readmission.errors import ReadmissionError
-from readmission.local import http_probe
 from readmission.local.lock import is_locked
 from readmission.local.ports import LOOPBACK
 from readmission.local.s3 import s3_client
@@ -175,7 +174,7 @@ def _get(url: str) -> httpx.Response:
 
 
 def _ask(url: str) -> httpx.Response:
-    return http_probe.get(url, _SECONDS)
+    return httpx.get(url, timeout=_SECONDS, trust_env=False)
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, kept where a library swallows them."""
 
 import signal
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
@@ -24,16 +24,14 @@ class Interrupts:
         self.install()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.restore()
 
     def install(self) -> None:
         """Begin to handle both signals, but not Ctrl-C where a shell that started this in the background ignores it."""
         self._came = False
         for number in _NUMBERS:
-            if signal.getsignal(number) == signal.SIG_IGN:
+            if number == signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN:
                 continue
             self._old.setdefault(number, signal.signal(number, self._raise) or signal.SIG_DFL)
 
